@@ -1,0 +1,64 @@
+/** The validated configuration of `kube-sluice run`: what load.ts makes of flags, file and defaults. */
+import type { IpRange } from '../lib/ip-address.js'
+
+export type ProxyMode = 'auto' | 'userspace' | 'nfqueue' | 'iptables' | 'ipvs' | 'nftables'
+export type CaptureName = 'anyip' | 'redirect' | 'tproxy'
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+
+export interface BindAddress {
+  readonly address: string
+  readonly port: number
+}
+
+export interface UserspaceConfig {
+  /** How a VIP's traffic reaches the relay; `auto` takes tproxy, else anyip, else redirect. */
+  readonly capture: CaptureName | 'auto'
+  /** Endpoints tried for one client connection, 1..10. */
+  readonly connectAttempts: number
+  /** Per try. */
+  readonly connectTimeoutMs: number
+  /** Retries under way may be at most this share of open connections ... */
+  readonly retryBudgetPercent: number
+  /** ... but this many are always allowed. */
+  readonly retryMinConcurrency: number
+  /** Relayed TCP connections at once; more are reset. */
+  readonly maxConnections: number
+  /** A relayed TCP connection without a byte for this long is closed. */
+  readonly tcpIdleTimeoutMs: number
+  /** A half-closed TCP connection without a byte for this long is closed. */
+  readonly tcpHalfCloseTimeoutMs: number
+  /** UDP session with no reply yet / with a reply (nf_conntrack_udp_timeout, _stream). */
+  readonly udpTimeoutMs: number
+  readonly udpStreamTimeoutMs: number
+  /** UDP sessions at once; the one idle longest makes room. */
+  readonly udpMaxSessions: number
+  /** Bit (0..31) of the packet mark that the tproxy capture uses, and only between PREROUTING and INPUT. */
+  readonly tproxyMarkBit: number
+}
+
+export interface RunConfig {
+  readonly manifests: string
+  /** `--hostname-override`, trimmed and lower-cased, else the host's name. */
+  readonly nodeName: string
+  readonly proxyMode: ProxyMode
+  readonly clusterCidrs: readonly IpRange[]
+  /** Userspace has no interface to look at: only the two CIDR modes apply. */
+  readonly detectLocalMode: 'ClusterCIDR' | 'NodeCIDR'
+  readonly masqueradeAll: boolean
+  /** Empty: every local address. */
+  readonly nodePortAddresses: 'primary' | readonly IpRange[]
+  readonly localhostNodePorts: boolean
+  /** undefined: not served. */
+  readonly healthzBindAddress: BindAddress | undefined
+  readonly metricsBindAddress: BindAddress | undefined
+  /** Without a bind: exit 1. Otherwise retried every 5 s. */
+  readonly bindAddressHardFail: boolean
+  readonly syncPeriodMs: number
+  readonly minSyncPeriodMs: number
+  /** How long SIGTERM waits for connections to end. */
+  readonly drainTimeoutMs: number
+  /** Clients remembered for session affinity, over all Service ports. */
+  readonly affinityMaxClients: number
+  readonly userspace: UserspaceConfig
+  readonly logLevel: LogLevel
+}

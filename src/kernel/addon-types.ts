@@ -1,0 +1,46 @@
+/**
+ * The native addon, call by call. The same comments stand in native/binding. Arguments are
+ * validated by the callers in src/kernel; native code re-checks what memory safety needs.
+ *
+ * Every call throws an Error with `code` (errno name, e.g. `EADDRINUSE`) and `syscall` when the
+ * kernel refuses; src/kernel turns it into a KernelError. File descriptors that are returned
+ * belong to the caller, are non-blocking and close-on-exec.
+ */
+export interface SocketAddressArg {
+  readonly address: string
+  /** 0 lets the kernel choose. */
+  readonly port: number
+}
+
+export interface OpenSocketArg {
+  readonly type: 'tcp' | 'udp'
+  /** Address to bind to; IPv6 sockets are v6only. Undefined: not bound. */
+  readonly bind?: SocketAddressArg
+  /** IP_TRANSPARENT / IPV6_TRANSPARENT: may bind to, and send from, addresses that are not local. */
+  readonly transparent?: boolean
+  /** IP_FREEBIND: may bind to an address that is not (yet) local. */
+  readonly freebind?: boolean
+  /** SO_REUSEADDR; default true for tcp, false for udp. */
+  readonly reuseAddress?: boolean
+  /** IP_BIND_ADDRESS_NO_PORT: with bind.port 0, the port is chosen at connect, per destination. */
+  readonly bindAddressNoPort?: boolean
+  /** SO_MARK; 0 leaves it alone. */
+  readonly mark?: number
+  /** Classic BPF program (struct sock_filter[], 8 bytes each, host byte order), attached before bind. */
+  readonly filter?: Uint8Array
+  /** 'IPv4' or 'IPv6'. */
+  readonly family: 'IPv4' | 'IPv6'
+}
+
+export interface NativeAddon {
+  /** Socket with the given options, bound when asked, not listening and not connected. Returns the fd. */
+  openSocket(options: OpenSocketArg): number
+  /** close(2), for a descriptor that was never handed to Node. */
+  closeSocket(fd: number): void
+  /** Replaces the socket's filter in one step; an empty program detaches it. */
+  setSocketFilter(fd: number, filter: Uint8Array): void
+  /** SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST of an accepted TCP socket. Throws ENOENT when the connection was not translated. */
+  originalDestination(fd: number, family: 'IPv4' | 'IPv6'): { address: string; port: number }
+  /** Raises RLIMIT_NOFILE (soft, and hard where allowed) towards `wanted`; returns the soft limit now in force. */
+  raiseFileLimit(wanted: number): number
+}

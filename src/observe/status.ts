@@ -1,0 +1,63 @@
+/** The document behind `/status` and `kube-sluice status -o json`. Stable: fields are only ever added. */
+import type { CaptureName, ProxyMode } from '../config/run-config.js'
+
+export interface EndpointStatus {
+  readonly address: string
+  readonly pod: string | undefined
+  readonly node: string | undefined
+  readonly zone: string | undefined
+  readonly ready: boolean
+  readonly serving: boolean
+  readonly terminating: boolean
+  readonly local: boolean
+  /** Whether new connections may go there now. */
+  readonly inUse: boolean
+  readonly activeConnections: number
+  readonly totalConnections: number
+  readonly connectFailures: number
+}
+
+export interface ServicePortStatus {
+  /** `ns/name:port` */
+  readonly name: string
+  readonly protocol: string
+  readonly ipFamily: string
+  /** `10.96.0.10:80`, `node port 30080`, ... */
+  readonly vips: readonly {
+    readonly kind: string
+    readonly address: string
+    readonly action: string
+  }[]
+  readonly balancer: string
+  readonly activeConnections: number
+  readonly totalConnections: number
+  /** Client connections that no endpoint could serve. */
+  readonly failedConnections: number
+  /** Connects that were tried again on another endpoint. */
+  readonly retries: number
+  readonly endpoints: readonly EndpointStatus[]
+}
+
+export interface ProxyStatus {
+  readonly version: string
+  readonly node: string
+  readonly mode: ProxyMode
+  readonly capture: CaptureName | undefined
+  readonly startedAt: string
+  readonly uptimeSeconds: number
+  readonly generation: number
+  readonly lastSyncAt: string | undefined
+  readonly lastSyncError: string | undefined
+  readonly totals: {
+    readonly servicePorts: number
+    readonly endpoints: number
+    readonly activeConnections: number
+    readonly totalConnections: number
+    readonly failedConnections: number
+    readonly retries: number
+    readonly udpSessions: number
+    readonly affinityClients: number
+  }
+  readonly services: readonly ServicePortStatus[]
+  readonly warnings: readonly string[]
+}
