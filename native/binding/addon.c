@@ -1,0 +1,11 @@
+/* The module: puts together the calls of each binding file. It has no state of its own, so it may
+ * be loaded by several worker threads and several times in one process. */
+#include <node_api.h>
+
+#include "socket.h"
+
+NAPI_MODULE_INIT() {
+  if (ks_binding_socket(env, exports) != napi_ok)
+    napi_throw_error(env, "ERR_ADDON", "the addon's calls could not be defined");
+  return exports;
+}
