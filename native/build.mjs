@@ -1,5 +1,6 @@
 // Compiles native/build/kube-sluice.node with cc and the headers of node-api-headers: no node-gyp,
-// no Python, nothing downloaded. Does nothing when the output is newer than every source.
+// no Python, nothing downloaded. Does nothing when the output is newer than every source,
+// unless --force is given.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -20,7 +21,7 @@ const flags = [
   .split(' ')
 if (process.env.CI === 'true') flags.push('-Werror')
 
-if (isUpToDate()) process.exit(0)
+if (!process.argv.includes('--force') && isUpToDate()) process.exit(0)
 const compiler = process.env.CC ?? 'cc'
 const temporary = `${output}.${process.pid}`
 mkdirSync(join(native, 'build'), { recursive: true })

@@ -1,0 +1,119 @@
+/* Unit test of core/sock.c: a program that prints nothing and exits with 0 when all is well. */
+#include "../core/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                           \
+  do {                                                                                             \
+    if (!(condition)) {                                                                            \
+      fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);            \
+      exit(1);                                                                                     \
+    }                                                                                              \
+  } while (0)
+
+static struct ks_address loopback(enum ks_family family) {
+  struct ks_address address = {.family = family};
+  if (family == KS_IPV4)
+    memcpy(address.address, "\x7f\0\0\1", 4);
+  else
+    address.address[15] = 1;
+  return address;
+}
+
+static void opens_bound_nonblocking_sockets(enum ks_family family, bool is_udp) {
+  const char *step = NULL;
+  struct ks_sock_options options = {
+      .family = family, .is_udp = is_udp, .has_bind = true, .bind = loopback(family)};
+  int fd = ks_sock_open(&options, &step);
+  CHECK(fd >= 0);
+  CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+  CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+  struct sockaddr_storage name;
+  socklen_t length = sizeof(name);
+  CHECK(getsockname(fd, (struct sockaddr *)&name, &length) == 0);
+  uint16_t port = family == KS_IPV4 ? ((struct sockaddr_in *)&name)->sin_port
+                                    : ((struct sockaddr_in6 *)&name)->sin6_port;
+  CHECK(port != 0);
+
+  options.bind.port = ntohs(port);
+  CHECK(is_udp || listen(fd, 1) == 0);
+  CHECK(ks_sock_open(&options, &step) == -EADDRINUSE);
+  CHECK(strcmp(step, "bind") == 0);
+  CHECK(ks_sock_close(fd, &step) == 0);
+  CHECK(ks_sock_close(fd, &step) == -EBADF);
+  CHECK(strcmp(step, "close") == 0);
+}
+
+static void refuses_a_bind_of_the_other_family(void) {
+  const char *step = NULL;
+  struct ks_sock_options options = {.family = KS_IPV4, .has_bind = true, .bind = loopback(KS_IPV6)};
+  CHECK(ks_sock_open(&options, &step) == -EAFNOSUPPORT);
+}
+
+static void attaches_replaces_and_detaches_filters(void) {
+  const char *step = NULL;
+  struct sock_filter keep[] = {BPF_STMT(BPF_RET | BPF_K, 0xffffffff)};
+  struct sock_filter endless[] = {BPF_STMT(BPF_LD | BPF_IMM, 0)};
+  struct ks_sock_options options = {
+      .family = KS_IPV6, .is_udp = true, .filter = keep, .filter_length = 1};
+  int fd = ks_sock_open(&options, &step);
+  CHECK(fd >= 0);
+  CHECK(ks_sock_set_filter(fd, keep, 1, &step) == 0);
+  CHECK(ks_sock_set_filter(fd, endless, 1, &step) == -EINVAL);
+  CHECK(strcmp(step, "setsockopt") == 0);
+  CHECK(ks_sock_set_filter(fd, NULL, 0, &step) == 0);
+  CHECK(ks_sock_set_filter(fd, NULL, 0, &step) == 0);
+  CHECK(ks_sock_close(fd, &step) == 0);
+
+  options.filter = endless;
+  CHECK(ks_sock_open(&options, &step) == -EINVAL);
+}
+
+static void knows_no_destination_of_an_untranslated_socket(enum ks_family family) {
+  const char *step = NULL;
+  struct ks_address destination;
+  struct ks_sock_options options = {.family = family};
+  int fd = ks_sock_open(&options, &step);
+  CHECK(fd >= 0);
+  int error = ks_sock_original_destination(fd, family, &destination, &step);
+  /* ENOPROTOOPT where the kernel has no connection tracking. */
+  CHECK(error == -ENOENT || error == -ENOTCONN || error == -ENOPROTOOPT);
+  CHECK(strcmp(step, "getsockopt") == 0);
+  CHECK(destination.port == 0);
+  CHECK(ks_sock_close(fd, &step) == 0);
+}
+
+static void raises_the_file_limit_and_never_lowers_it(void) {
+  const char *step = NULL;
+  struct rlimit limit;
+  uint64_t now = 0;
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  limit.rlim_cur = limit.rlim_max > 64 ? 64 : limit.rlim_max;
+  CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  CHECK(ks_file_limit_raise(32, &now, &step) == 0);
+  CHECK(now == limit.rlim_cur);
+  CHECK(ks_file_limit_raise(limit.rlim_max, &now, &step) == 0);
+  CHECK(now == limit.rlim_max);
+  CHECK(ks_file_limit_raise(UINT64_C(1) << 40, &now, &step) == 0);
+  CHECK(now >= limit.rlim_max);
+}
+
+int main(void) {
+  for (int is_udp = 0; is_udp <= 1; is_udp++) {
+    opens_bound_nonblocking_sockets(KS_IPV4, is_udp);
+    opens_bound_nonblocking_sockets(KS_IPV6, is_udp);
+  }
+  refuses_a_bind_of_the_other_family();
+  attaches_replaces_and_detaches_filters();
+  knows_no_destination_of_an_untranslated_socket(KS_IPV4);
+  knows_no_destination_of_an_untranslated_socket(KS_IPV6);
+  raises_the_file_limit_and_never_lowers_it();
+  return 0;
+}

@@ -1,0 +1,90 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { once } from 'node:events'
+import t from 'tap'
+
+import { loadAddon, loadFirst } from '../../src/kernel/addon.js'
+
+const DEADLINE_MS = 5_000
+
+t.test('is loaded once and has every call of the contract', async (t) => {
+  const addon = loadAddon()
+  t.equal(addon, loadAddon())
+  t.same(Object.keys(addon).sort(), [
+    'closeSocket',
+    'openSocket',
+    'originalDestination',
+    'raiseFileLimit',
+    'setSocketFilter',
+  ])
+})
+
+t.test('a failure names every path, its reason and the command that builds it', async (t) => {
+  const garbage = join(t.testdir(), 'garbage.node')
+  writeFileSync(garbage, 'not an object file')
+  t.teardown(() => {
+    rmSync(garbage, { force: true })
+  })
+  t.throws(() => loadFirst(['/nowhere/one.node', garbage]), {
+    code: 'ERR_ADDON',
+    message: /^[^\n]*\/nowhere\/one\.node \(.*garbage\.node \(.*node native\/build\.mjs$/,
+  })
+})
+
+t.test('works in a worker beside the main thread', async (t) => {
+  loadAddon()
+  const path = new URL('../../native/build/kube-sluice.node', import.meta.url).pathname
+  const source = `
+    const addon = require(${JSON.stringify(path)})
+    const fd = addon.openSocket({ type: 'tcp', family: 'IPv4' })
+    addon.closeSocket(fd)
+    require('node:worker_threads').parentPort.postMessage(fd)`
+  const worker = new Worker(source, { eval: true })
+  t.teardown(() => worker.terminate())
+  const [fd] = (await once(worker, 'message', {
+    signal: AbortSignal.timeout(DEADLINE_MS),
+  })) as [number]
+  t.ok(fd > 2)
+})
+
+t.test('arguments that would be unsafe are TypeErrors', async (t) => {
+  const { openSocket, setSocketFilter, closeSocket } = loadAddon() as unknown as Record<
+    string,
+    (...args: unknown[]) => unknown
+  >
+  const tcp = { type: 'tcp', family: 'IPv4' }
+  const calls: [string, () => unknown][] = [
+    ['no argument', () => openSocket!()],
+    ['a number for options', () => openSocket!(7)],
+    ['an unknown type', () => openSocket!({ ...tcp, type: 'sctp' })],
+    ['an unknown family', () => openSocket!({ ...tcp, family: 'IPv7' })],
+    ['a text that is too long', () => openSocket!({ ...tcp, type: 'x'.repeat(1000) })],
+    [
+      'an address of the other family',
+      () => openSocket!({ ...tcp, bind: { address: '::1', port: 0 } }),
+    ],
+    [
+      'a port out of range',
+      () => openSocket!({ ...tcp, bind: { address: '127.0.0.1', port: 65536 } }),
+    ],
+    ['a missing port', () => openSocket!({ ...tcp, bind: { address: '127.0.0.1' } })],
+    ['half an instruction', () => openSocket!({ ...tcp, filter: new Uint8Array(12) })],
+    ['too many instructions', () => openSocket!({ ...tcp, filter: new Uint8Array(8 * 4097) })],
+    ['a filter of wide elements', () => openSocket!({ ...tcp, filter: new Uint16Array(4) })],
+    ['a filter that is text', () => setSocketFilter!(0, 'ret')],
+    ['a negative descriptor', () => closeSocket!(-1)],
+  ]
+  for (const [name, call] of calls) {
+    t.throws(call, { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }, name)
+  }
+  t.throws(
+    () =>
+      openSocket!({
+        get type() {
+          throw new Error('thrown by the caller')
+        },
+      }),
+    { message: 'thrown by the caller' },
+  )
+})
