@@ -1,0 +1,112 @@
+/**
+ * Opens the relay's own sockets toward endpoints. With the tproxy capture they carry the client's
+ * address, wherever kube-proxy would not masquerade (reference 1.4); the port is the kernel's choice,
+ * because the client's own may be in use toward the same endpoint.
+ */
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram'
+import { connect, type Socket } from 'node:net'
+import { connectFromSocket } from '../../kernel/dial-socket.js'
+import { closeSocket, openSocket } from '../../kernel/socket.js'
+import { familyOf } from '../../lib/ip-address.js'
+import type { Endpoint } from '../../model/endpoint.js'
+import { needsMasquerade } from '../../model/masquerade.js'
+import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
+import type { ClientSource } from './client-source.js'
+
+/** Dead peers are noticed after this and the kernel's probes, also on connections that are idle. */
+export const KEEP_ALIVE_AFTER_MS = 120_000
+/** Room for a burst of whole datagrams; the kernel caps it at net.core.rmem_max. */
+export const UDP_BUFFER_BYTES = 4 * 1024 * 1024
+
+export interface EndpointSocketsOptions {
+  readonly picker: EndpointPicker
+  readonly clientSource: ClientSource
+  readonly keepsClientAddress: boolean
+  readonly masqueradeAll: boolean
+}
+
+export class EndpointSockets {
+  readonly #options: EndpointSocketsOptions
+
+  constructor(options: EndpointSocketsOptions) {
+    this.#options = options
+  }
+
+  /** A TCP socket that is connecting; failure is its 'error' event. Throws KernelError. */
+  readonly connectTcp = (endpoint: Endpoint, connection: NewConnection): Socket => {
+    const source = this.#sourceFor(endpoint, connection)
+    const to = { host: endpoint.ip, port: endpoint.port, allowHalfOpen: true, noDelay: true }
+    if (source === undefined) {
+      return connect({ ...to, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_AFTER_MS })
+    }
+    const fd = openSocket({
+      type: 'tcp',
+      family: familyOf(source),
+      bind: { address: source, port: 0 },
+      transparent: true,
+      bindAddressNoPort: true,
+    })
+    const socket = connectFromSocket(fd, to)
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, KEEP_ALIVE_AFTER_MS)
+    return socket
+  }
+
+  /** A UDP socket that is connecting ('connect' follows). Throws KernelError. */
+  readonly connectUdp = (endpoint: Endpoint, connection: NewConnection): DatagramSocket => {
+    const source = this.#sourceFor(endpoint, connection)
+    const socket = newDatagramSocket(endpoint.ip)
+    if (source === undefined) {
+      socket.connect(endpoint.port, endpoint.ip)
+      return socket
+    }
+    const fd = openSocket({
+      type: 'udp',
+      family: familyOf(source),
+      bind: { address: source, port: 0 },
+      transparent: true,
+    })
+    bindDescriptor(socket, fd)
+    socket.connect(endpoint.port, endpoint.ip)
+    return socket
+  }
+
+  /** The client's address when the endpoint is to see it, undefined for the node's own. */
+  #sourceFor(endpoint: Endpoint, connection: NewConnection): string | undefined {
+    const { keepsClientAddress, picker, clientSource, masqueradeAll } = this.#options
+    if (!keepsClientAddress || connection.source === 'node') return undefined
+    const state = picker.stateOf(connection.servicePortId)
+    if (state === undefined) return undefined
+    const masquerades = needsMasquerade({
+      servicePort: state.servicePort,
+      kind: connection.kind,
+      source: connection.source,
+      clientIp: connection.clientIp,
+      endpoint,
+      options: { masqueradeAll, hasLocalDetector: clientSource.hasLocalDetector },
+    })
+    return masquerades ? undefined : connection.clientIp
+  }
+}
+
+/** A dgram socket for addresses like this one. Names are never looked up. */
+export function newDatagramSocket(ip: string): DatagramSocket {
+  const family = familyOf(ip) === 'IPv4' ? 4 : 6
+  return createSocket({
+    type: family === 4 ? 'udp4' : 'udp6',
+    // dns.lookup would cost a trip through the event loop for each datagram.
+    lookup: (host, _options, callback) => {
+      callback(null, host, family)
+    },
+  })
+}
+
+/** Gives a bound descriptor to a dgram socket; closes it when the socket does not take it. */
+export function bindDescriptor(socket: DatagramSocket, fd: number): void {
+  try {
+    socket.bind({ fd, exclusive: true })
+  } catch (error) {
+    closeSocket(fd)
+    throw error
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Relays TCP connections from a VIP's listener to endpoints. Accepting never waits for a connect:
+ * each connection finds its endpoint by itself (endpoint-connect.ts), meanwhile nothing is read
+ * from the client, so nothing is buffered here either.
+ *
+ * Bound: `maxConnections`; more are reset and counted.
+ */
+import type { Socket } from 'node:net'
+import type { NewConnection } from '../../policy/endpoint-picker.js'
+import type { ServicePortCounts, Traffic } from '../../observe/traffic.js'
+import type { ClientSource } from './client-source.js'
+import { EndpointConnect, type Connected, type ConnectServices } from './endpoint-connect.js'
+import { joinSockets, type JoinTimeouts } from './join-sockets.js'
+import type { PlannedVip } from './vip-plan.js'
+
+export interface TcpRelayOptions extends JoinTimeouts {
+  readonly services: ConnectServices
+  readonly clientSource: ClientSource
+  readonly traffic: Traffic
+  readonly maxConnections: number
+}
+
+export class TcpRelay {
+  readonly #options: TcpRelayOptions
+  /** Every client that is connected, with the VIP address that it came to. */
+  readonly #clients = new Map<Socket, string>()
+  #onIdle: (() => void) | undefined
+
+  constructor(options: TcpRelayOptions) {
+    this.#options = options
+  }
+
+  get connectionCount(): number {
+    return this.#clients.size
+  }
+
+  /** VIP addresses that connections were made to and still use. O(n). */
+  addressesInUse(): ReadonlySet<string> {
+    return new Set(this.#clients.values())
+  }
+
+  /** Takes a connection that was just accepted (paused, half-open allowed) on the VIP. */
+  accept(client: Socket, vip: Pick<PlannedVip, 'servicePortId' | 'kind' | 'address'>): void {
+    const { traffic, clientSource, services, maxConnections } = this.#options
+    const { remoteAddress, remotePort } = client
+    if (remoteAddress === undefined || remotePort === undefined) {
+      client.destroy() // It was reset while it waited to be accepted.
+      return
+    }
+    const counts = traffic.servicePort(vip.servicePortId)
+    if (this.#clients.size >= maxConnections) {
+      traffic.rejectedByLimit++
+      counts.failedConnections++
+      client.resetAndDestroy()
+      return
+    }
+    const connection: NewConnection = {
+      servicePortId: vip.servicePortId,
+      kind: vip.kind,
+      source: clientSource.of(remoteAddress),
+      clientIp: remoteAddress,
+      clientPort: remotePort,
+    }
+    this.#clients.set(client, vip.address)
+    const connect = new EndpointConnect(services, connection, counts, (result) => {
+      client.off('close', giveUp)
+      if (result === undefined) this.#refuse(client, counts)
+      else this.#join(client, result, counts.opened(result.endpoint.id))
+    })
+    const giveUp = () => {
+      connect.cancel()
+      this.#forget(client)
+    }
+    client.on('error', ignore)
+    client.once('close', giveUp)
+    connect.start()
+  }
+
+  /** Resolves when no connection is left. */
+  async idle(): Promise<void> {
+    if (this.#clients.size === 0) return
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve
+    })
+  }
+
+  /** Resets every connection. */
+  resetAll(): void {
+    for (const client of this.#clients.keys()) client.resetAndDestroy()
+  }
+
+  #refuse(client: Socket, counts: ServicePortCounts): void {
+    counts.failedConnections++
+    client.once('close', () => {
+      this.#forget(client)
+    })
+    client.resetAndDestroy()
+  }
+
+  #join(client: Socket, { socket, endpoint, balancer }: Connected, ended: () => void): void {
+    joinSockets(client, socket, this.#options, () => {
+      ended()
+      balancer.onClose?.(endpoint)
+      this.#forget(client)
+    })
+  }
+
+  #forget(client: Socket): void {
+    this.#clients.delete(client)
+    if (this.#clients.size === 0) this.#onIdle?.()
+  }
+}
+
+/** A socket's error is followed by its 'close', which is what is acted on. */
+function ignore(): void {
+  // nothing to do
+}

@@ -1,0 +1,215 @@
+/**
+ * One UDP session: a client's address and port at one VIP, and the endpoint that serves it, through
+ * a connected socket of its own (so only that endpoint can answer, and the kernel reports it when
+ * nobody listens there).
+ *
+ * Datagrams that have no answer yet are kept for a moment: when the endpoint's host answers "port
+ * unreachable", they are sent to another endpoint, and the client does not notice.
+ * Bounds: KEPT_DATAGRAMS datagrams and KEPT_BYTES bytes for at most `retryWithinMs`.
+ */
+import type { Socket } from 'node:dgram'
+import type { Endpoint } from '../../model/endpoint.js'
+import type { Balancer } from '../../policy/balancer/balancer.js'
+import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
+import type { ServicePortCounts } from '../../observe/traffic.js'
+import type { Clock } from '../../lib/clock.js'
+
+const KEPT_DATAGRAMS = 8
+/** One datagram of the largest size always fits. */
+const KEPT_BYTES = 65_536
+
+export interface UdpSessionServices {
+  readonly picker: EndpointPicker
+  readonly clock: Clock
+  readonly attempts: number
+  readonly retryWithinMs: number
+  /** Idle time-outs before and after the first reply. */
+  readonly timeoutMs: number
+  readonly streamTimeoutMs: number
+  /** Opens a socket that is being connected to the endpoint. May throw. */
+  readonly connect: (endpoint: Endpoint, connection: NewConnection) => Socket
+}
+
+export interface UdpSessionOwner {
+  /** Sends a datagram of the endpoint to the client, from the VIP. */
+  reply(datagram: Buffer): void
+  /** The session has ended by itself. */
+  ended(): void
+}
+
+interface Kept {
+  readonly datagram: Buffer
+  readonly sentAtMs: number
+}
+
+export class UdpSession {
+  readonly connection: NewConnection
+  readonly #services: UdpSessionServices
+  readonly #counts: ServicePortCounts
+  readonly #owner: UdpSessionOwner
+  readonly #tried: Endpoint[] = []
+  #endpoint: Endpoint | undefined
+  #balancer: Balancer | undefined
+  #socket: Socket | undefined
+  #isConnected = false
+  #kept: Kept[] = []
+  #keptBytes = 0
+  #hasReply = false
+  #lastUsedMs: number
+  #countEnd: (() => void) | undefined
+  #isClosed = false
+
+  constructor(
+    services: UdpSessionServices,
+    connection: NewConnection,
+    counts: ServicePortCounts,
+    owner: UdpSessionOwner,
+  ) {
+    this.#services = services
+    this.connection = connection
+    this.#counts = counts
+    this.#owner = owner
+    this.#lastUsedMs = services.clock.nowMs()
+  }
+
+  get endpoint(): Endpoint | undefined {
+    return this.#endpoint
+  }
+
+  /** Whether its idle time-out is over: nf_conntrack_udp_timeout, or _stream once it was answered. */
+  isExpired(nowMs: number): boolean {
+    const { timeoutMs, streamTimeoutMs } = this.#services
+    return nowMs - this.#lastUsedMs >= (this.#hasReply ? streamTimeoutMs : timeoutMs)
+  }
+
+  /** A datagram from the client. */
+  send(datagram: Buffer): void {
+    if (this.#isClosed) return
+    const nowMs = this.#services.clock.nowMs()
+    this.#lastUsedMs = nowMs
+    this.#keep({ datagram, sentAtMs: nowMs })
+    if (this.#socket === undefined) this.#open()
+    else if (this.#isConnected) this.#transmit(this.#socket, datagram)
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#kept = []
+    this.#leaveEndpoint()
+    this.#owner.ended()
+  }
+
+  /** Picks an endpoint and connects to it; what is kept goes out when that is done. */
+  #open(): void {
+    const { picker, connect, attempts } = this.#services
+    const pick =
+      this.#tried.length < attempts ? picker.pick(this.connection, this.#tried) : undefined
+    if (pick?.verdict !== 'endpoint') {
+      this.#counts.failedConnections++
+      this.close()
+      return
+    }
+    const { endpoint, balancer } = pick
+    this.#tried.push(endpoint)
+    let socket: Socket
+    try {
+      socket = connect(endpoint, this.connection)
+    } catch {
+      // This host has no socket to spare (or no route): another endpoint would not help.
+      this.#counts.failedConnections++
+      this.close()
+      return
+    }
+    this.#endpoint = endpoint
+    this.#balancer = balancer
+    this.#socket = socket
+    this.#isConnected = false
+    socket.once('connect', () => {
+      if (this.#socket === socket) this.#opened(socket, endpoint)
+    })
+    socket.on('message', (datagram) => {
+      if (this.#socket === socket) this.#replied(datagram)
+    })
+    socket.on('error', () => {
+      if (this.#socket === socket) this.#refused(endpoint)
+    })
+  }
+
+  #opened(socket: Socket, endpoint: Endpoint): void {
+    this.#isConnected = true
+    this.#countEnd = this.#counts.opened(endpoint.id)
+    this.#balancer?.onConnect?.(endpoint, 0)
+    this.#services.picker.connected(this.connection, endpoint)
+    for (const { datagram } of this.#kept) this.#transmit(socket, datagram)
+  }
+
+  #transmit(socket: Socket, datagram: Buffer): void {
+    socket.send(datagram, (error) => {
+      // ECONNREFUSED: the ICMP error that came for an earlier datagram, reported on this send.
+      // ENOBUFS and the like: the datagram is lost, as on any full link.
+      const isRefused = (error as NodeJS.ErrnoException | null)?.code === 'ECONNREFUSED'
+      if (isRefused && this.#socket === socket && this.#endpoint !== undefined) {
+        this.#refused(this.#endpoint)
+      }
+    })
+  }
+
+  #replied(datagram: Buffer): void {
+    this.#hasReply = true
+    this.#lastUsedMs = this.#services.clock.nowMs()
+    this.#kept = []
+    this.#keptBytes = 0
+    this.#tried.length = 0
+    this.#owner.reply(datagram)
+  }
+
+  /** Nobody listens at the endpoint: what it has not answered goes to another one. */
+  #refused(endpoint: Endpoint): void {
+    const { picker, clock, retryWithinMs } = this.#services
+    this.#counts.endpoint(endpoint.id).connectFailures++
+    this.#balancer?.onConnectFailure?.(endpoint)
+    picker.connectFailed(this.connection, endpoint)
+    if (this.#tried.length === 0) this.#tried.push(endpoint)
+    this.#leaveEndpoint()
+    const since = clock.nowMs() - retryWithinMs
+    this.#kept = this.#kept.filter(({ sentAtMs }) => sentAtMs >= since)
+    if (this.#kept.length === 0) {
+      this.close() // The next datagram starts a session anew.
+      return
+    }
+    this.#counts.retries++
+    this.#open()
+  }
+
+  #leaveEndpoint(): void {
+    const socket = this.#socket
+    this.#socket = undefined
+    if (socket !== undefined) {
+      socket.on('error', ignore)
+      socket.close()
+    }
+    if (this.#countEnd !== undefined && this.#endpoint !== undefined) {
+      this.#balancer?.onClose?.(this.#endpoint)
+    }
+    this.#countEnd?.()
+    this.#countEnd = undefined
+  }
+
+  #keep(kept: Kept): void {
+    this.#kept.push(kept)
+    this.#keptBytes += kept.datagram.length
+    while (
+      this.#kept.length > KEPT_DATAGRAMS ||
+      (this.#keptBytes > KEPT_BYTES && this.#kept.length > 1)
+    ) {
+      this.#keptBytes -= this.#kept.shift()?.datagram.length ?? 0
+    }
+  }
+}
+
+/** A socket that is being closed may still report the error that closed it. */
+function ignore(): void {
+  // nothing to do
+}

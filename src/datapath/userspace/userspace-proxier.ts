@@ -1,0 +1,182 @@
+/**
+ * The userspace mode: plans the VIPs of each Snapshot, opens their sockets, has the capture bring
+ * their traffic there, and relays it.
+ *
+ *   Snapshot -> vip-plan -> vip-listeners -> capture          (control: once per sync)
+ *   client -> vip-listener -> tcp-relay | udp-relay -> endpoint-connect -> endpoint
+ */
+import type { RunConfig } from '../../config/run-config.js'
+import type { Clock } from '../../lib/clock.js'
+import type { Snapshot } from '../../model/snapshot.js'
+import type { EndpointPicker } from '../../policy/endpoint-picker.js'
+import { RetryBudget } from '../../policy/retry-budget.js'
+import type { Traffic } from '../../observe/traffic.js'
+import type { Datapath, SyncResult } from '../datapath.js'
+import type { Capture, CapturedVip, CapturePlan } from './capture.js'
+import { ClientSource } from './client-source.js'
+import { EndpointSockets } from './endpoint-sockets.js'
+import { TcpRelay } from './tcp-relay.js'
+import { UdpRelay } from './udp-relay.js'
+import { VipListeners } from './vip-listeners.js'
+import {
+  planVips,
+  podRanges,
+  type LocalAddress,
+  type PlannedVip,
+  type VipPlan,
+} from './vip-plan.js'
+
+export interface UserspaceProxierOptions {
+  readonly config: RunConfig
+  readonly clock: Clock
+  readonly capture: Capture
+  readonly picker: EndpointPicker
+  readonly traffic: Traffic
+  /** Read anew at each sync: nothing tells of address changes. */
+  readonly localAddresses: () => readonly LocalAddress[]
+}
+
+export class UserspaceProxier implements Datapath {
+  readonly #options: UserspaceProxierOptions
+  readonly #clientSource = new ClientSource()
+  readonly #budget: RetryBudget
+  readonly #tcpRelay: TcpRelay
+  readonly #udpRelay: UdpRelay
+  readonly #listeners: VipListeners
+  #plan: VipPlan = { vips: new Map(), warnings: [] }
+  #isDraining = false
+
+  constructor(options: UserspaceProxierOptions) {
+    this.#options = options
+    const { config, clock, capture, picker, traffic } = options
+    const { userspace } = config
+    this.#budget = new RetryBudget({
+      percent: userspace.retryBudgetPercent,
+      minConcurrency: userspace.retryMinConcurrency,
+    })
+    const sockets = new EndpointSockets({
+      picker,
+      clientSource: this.#clientSource,
+      keepsClientAddress: capture.keepsClientAddress,
+      masqueradeAll: config.masqueradeAll,
+    })
+    const clientSource = this.#clientSource
+    this.#tcpRelay = new TcpRelay({
+      clientSource,
+      traffic,
+      maxConnections: userspace.maxConnections,
+      idleMs: userspace.tcpIdleTimeoutMs,
+      halfClosedMs: userspace.tcpHalfCloseTimeoutMs,
+      services: {
+        picker,
+        clock,
+        budget: this.#budget,
+        attempts: userspace.connectAttempts,
+        timeoutMs: userspace.connectTimeoutMs,
+        connect: sockets.connectTcp,
+        openConnections: () => this.#tcpRelay.connectionCount,
+      },
+    })
+    this.#udpRelay = new UdpRelay({
+      clientSource,
+      traffic,
+      maxSessions: userspace.udpMaxSessions,
+      services: {
+        picker,
+        clock,
+        attempts: userspace.connectAttempts,
+        retryWithinMs: userspace.connectTimeoutMs,
+        timeoutMs: userspace.udpTimeoutMs,
+        streamTimeoutMs: userspace.udpStreamTimeoutMs,
+        connect: sockets.connectUdp,
+      },
+    })
+    this.#listeners = new VipListeners({
+      bindsToVip: capture.bindsToVip,
+      tcpRelay: this.#tcpRelay,
+      udpRelay: this.#udpRelay,
+    })
+  }
+
+  /** VIPs as served now, by key. */
+  get vips(): ReadonlyMap<string, PlannedVip> {
+    return this.#plan.vips
+  }
+
+  get tcpConnections(): number {
+    return this.#tcpRelay.connectionCount
+  }
+
+  get udpSessions(): number {
+    return this.#udpRelay.sessionCount
+  }
+
+  async sync(snapshot: Snapshot): Promise<SyncResult> {
+    if (this.#isDraining) return { warnings: [] }
+    const { config, capture, picker, traffic } = this.#options
+    const localAddresses = this.#options.localAddresses()
+    const plan = planVips(snapshot, { ...config, localAddresses })
+    // Endpoints first: the moment a listener opens, it knows where to send.
+    picker.update(snapshot)
+    this.#plan = plan
+    const own = new Set(localAddresses.map(({ address }) => address))
+    for (const vip of plan.vips.values()) if (!capture.keepsClientAddress) own.add(vip.address)
+    this.#clientSource.update(own, podRanges(snapshot.node, config))
+    this.#udpRelay.update(snapshot)
+
+    const warnings = await this.#listeners.open(plan, localAddresses)
+    await capture.sync(this.#capturePlan(plan))
+    await this.#listeners.closeRemoved()
+    traffic.prune(snapshot)
+    return { warnings: [...plan.warnings, ...warnings] }
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#isDraining = true
+    await this.#listeners.close()
+    if (signal.aborted) return
+    let stop: (() => void) | undefined
+    const aborted = new Promise<void>((resolve) => {
+      stop = resolve
+      signal.addEventListener('abort', stop, { once: true })
+    })
+    await Promise.race([this.#tcpRelay.idle(), aborted])
+    if (stop !== undefined) signal.removeEventListener('abort', stop)
+  }
+
+  async close(): Promise<void> {
+    this.#isDraining = true
+    await this.#listeners.close()
+    this.#tcpRelay.resetAll()
+    this.#udpRelay.close()
+    await this.#options.capture.close()
+  }
+
+  #capturePlan(plan: VipPlan): CapturePlan {
+    const { vips } = plan
+    const planned = new Set<string>()
+    const captured: CapturedVip[] = []
+    for (const vip of vips.values()) {
+      planned.add(vip.address)
+      const listen = vip.action === 'balance' ? this.#listeners.listenOf(vip) : undefined
+      // Its socket could not be opened: nothing to capture, the warning says why.
+      if (vip.action === 'balance' && listen === undefined) continue
+      const { ipFamily, protocol, address, port, action, isNodeAddress, allowedSources } = vip
+      captured.push({
+        ipFamily,
+        protocol,
+        address,
+        port,
+        action,
+        isNodeAddress,
+        allowedSources,
+        listen,
+      })
+    }
+    const own = new Set(this.#options.localAddresses().map(({ address }) => address))
+    const drainingAddresses = [...this.#tcpRelay.addressesInUse()].filter(
+      (address) => !planned.has(address) && !own.has(address),
+    )
+    return { vips: captured, drainingAddresses }
+  }
+}

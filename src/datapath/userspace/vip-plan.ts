@@ -1,0 +1,177 @@
+/**
+ * From a Snapshot to the VIPs that this node serves: which addresses and ports, for which Service
+ * port, open to whom, and what a new connection meets. Pure.
+ *
+ * A node port stands once for each node address that serves it, because a socket that is bound to
+ * one address answers from that address: with UDP on a node of several addresses nothing else does.
+ */
+import { familyOf, formatAddress, hostRange, parseIpRange } from '../../lib/ip-address.js'
+import type { IpFamily, IpRange } from '../../lib/ip-address.js'
+import { rangeContains } from '../../lib/ip-address.js'
+import { allowedSources } from '../../model/allowed-sources.js'
+import { servicePortName, type ServicePort } from '../../model/service-port.js'
+import type { NodeState, ServicePortState, Snapshot } from '../../model/snapshot.js'
+import { selectEndpoints, vipsOf, type SourceKind, type VipKind } from '../../model/vip.js'
+import type { VipAction } from './capture.js'
+
+export interface PlannedVip {
+  /** `TCP 10.96.0.10:80`: unique in a plan. */
+  readonly key: string
+  readonly servicePortId: string
+  readonly kind: VipKind
+  readonly ipFamily: IpFamily
+  readonly protocol: 'TCP' | 'UDP'
+  readonly address: string
+  readonly port: number
+  readonly action: VipAction
+  readonly isNodeAddress: boolean
+  readonly allowedSources: 'all' | readonly IpRange[]
+}
+
+export interface VipPlan {
+  /** By key. */
+  readonly vips: ReadonlyMap<string, PlannedVip>
+  /** What could not be planned, one line each. */
+  readonly warnings: readonly string[]
+}
+
+export interface LocalAddress {
+  readonly address: string
+  readonly isLoopback: boolean
+}
+
+export interface VipPlanOptions {
+  /** The node's own addresses, both families. */
+  readonly localAddresses: readonly LocalAddress[]
+  readonly nodePortAddresses: 'primary' | readonly IpRange[]
+  readonly localhostNodePorts: boolean
+  readonly clusterCidrs: readonly IpRange[]
+  readonly detectLocalMode: 'ClusterCIDR' | 'NodeCIDR'
+}
+
+/**
+ * Ranges of the pods of this cluster (ClusterCIDR) or of this node (NodeCIDR): whose sources count
+ * as "pod" (reference 1.4, detect-local modes). Of ClusterCIDR the first range of each family counts.
+ */
+export function podRanges(
+  node: NodeState,
+  options: Pick<VipPlanOptions, 'clusterCidrs' | 'detectLocalMode'>,
+): readonly IpRange[] {
+  const ranges =
+    options.detectLocalMode === 'ClusterCIDR'
+      ? options.clusterCidrs
+      : node.podCidrs.map(parseIpRange).filter((range) => range !== undefined)
+  const first = (family: IpFamily) => ranges.find((range) => range.family === family)
+  return [first('IPv4'), first('IPv6')].filter((range) => range !== undefined)
+}
+
+/** The VIPs of a Snapshot. Two Services that claim the same one: the first by name has it. */
+export function planVips(snapshot: Snapshot, options: VipPlanOptions): VipPlan {
+  const vips = new Map<string, PlannedVip>()
+  const warnings: string[] = []
+  const pods = podRanges(snapshot.node, options)
+  for (const state of snapshot.servicePorts.values()) {
+    const { servicePort } = state
+    const { protocol } = servicePort
+    if (protocol === 'SCTP') {
+      warnings.push(
+        `Service port ${servicePortName(servicePort)}: SCTP is not relayed in userspace mode; left out`,
+      )
+      continue
+    }
+    for (const destination of destinationsOf(servicePort, snapshot.node, options)) {
+      const key = `${protocol} ${formatAddress(destination.address, destination.port)}`
+      const owner = vips.get(key)
+      if (owner !== undefined) {
+        if (owner.servicePortId === servicePort.id) continue
+        warnings.push(
+          `Service port ${servicePortName(servicePort)}: ${key} belongs to ${owner.servicePortId} already; left out there`,
+        )
+        continue
+      }
+      const served = serveFor(state, destination.kind, pods, options)
+      vips.set(key, {
+        key,
+        servicePortId: servicePort.id,
+        ipFamily: servicePort.ipFamily,
+        protocol,
+        ...destination,
+        ...served,
+      })
+    }
+  }
+  return { vips, warnings }
+}
+
+interface Destination {
+  readonly kind: VipKind
+  readonly address: string
+  readonly port: number
+  readonly isNodeAddress: boolean
+}
+
+function destinationsOf(
+  servicePort: ServicePort,
+  node: NodeState,
+  options: VipPlanOptions,
+): Destination[] {
+  return vipsOf(servicePort).flatMap(({ kind, address, port }): Destination[] => {
+    if (address !== undefined) return [{ kind, address, port, isNodeAddress: false }]
+    return nodePortAddressesOf(servicePort.ipFamily, node, options).map((nodeAddress) => ({
+      kind,
+      address: nodeAddress,
+      port,
+      isNodeAddress: true,
+    }))
+  })
+}
+
+/**
+ * The node's addresses that serve node ports (reference 1.5). Loopback serves them for IPv4 only,
+ * and only while localhostNodePorts is on.
+ */
+function nodePortAddressesOf(
+  family: IpFamily,
+  node: NodeState,
+  options: VipPlanOptions,
+): readonly string[] {
+  const own = options.localAddresses.filter(({ address }) => familyOf(address) === family)
+  const chosen = options.nodePortAddresses
+  if (chosen === 'primary') {
+    const primary = node.addresses.find((address) => familyOf(address) === family)
+    return own.some(({ address, isLoopback }) => address === primary && !isLoopback) &&
+      primary !== undefined
+      ? [primary]
+      : []
+  }
+  const ranges = chosen.filter((range) => range.family === family)
+  const matchesAll = ranges.length === 0 || ranges.some((range) => range.prefixLength === 0)
+  return own
+    .filter(({ isLoopback }) => !isLoopback || (family === 'IPv4' && options.localhostNodePorts))
+    .filter(({ address }) => matchesAll || ranges.some((range) => rangeContains(range, address)))
+    .map(({ address }) => address)
+}
+
+/** What a new connection to a VIP of this kind meets, and from where one may come. */
+function serveFor(
+  state: ServicePortState,
+  kind: VipKind,
+  pods: readonly IpRange[],
+  options: VipPlanOptions,
+): Pick<PlannedVip, 'action' | 'allowedSources'> {
+  const family = state.servicePort.ipFamily
+  const ownIps = options.localAddresses
+    .map(({ address }) => address)
+    .filter((address) => familyOf(address) === family)
+  const localSources = [
+    ...pods.filter((range) => range.family === family),
+    ...ownIps.map((address) => hostRange(address)),
+  ]
+  const allowed = allowedSources(state, kind, { localSources, nodeIps: ownIps })
+  if (allowed !== 'all' && allowed.length === 0) return { action: 'drop', allowedSources: [] }
+  const sources: readonly SourceKind[] = ['other', 'pod', 'node']
+  const verdicts = sources.map((source) => selectEndpoints(state, kind, source).verdict)
+  if (verdicts.includes('balance')) return { action: 'balance', allowedSources: allowed }
+  const action = verdicts[0] === 'drop' ? 'drop' : 'reject'
+  return { action, allowedSources: action === 'drop' ? [] : allowed }
+}

@@ -1,0 +1,18 @@
+/** The balancers by name. A new algorithm is a file beside this one and a row here. */
+import type { Balancer } from './balancer.js'
+import { RoundRobin } from './round-robin.js'
+
+const BALANCERS: ReadonlyMap<string, () => Balancer> = new Map([
+  ['round-robin', () => new RoundRobin()],
+])
+
+export const DEFAULT_BALANCER = 'round-robin'
+
+export function balancerNames(): readonly string[] {
+  return [...BALANCERS.keys()]
+}
+
+/** A new balancer of that name, or undefined when there is none of that name. */
+export function createBalancer(name: string): Balancer | undefined {
+  return BALANCERS.get(name)?.()
+}

@@ -1,0 +1,153 @@
+/**
+ * Answers "where does this new connection go?" for every datapath that decides per connection:
+ * traffic policy first, then session affinity, then the Service port's balancer.
+ *
+ * It is told of every Snapshot and keeps one balancer for each set of endpoints (cluster-wide,
+ * local) of each Service port; a Service port that did not change keeps its balancers untouched.
+ */
+import type { Clock } from '../lib/clock.js'
+import type { Endpoint } from '../model/endpoint.js'
+import type { ServicePort } from '../model/service-port.js'
+import type { ServicePortState, Snapshot } from '../model/snapshot.js'
+import { selectEndpoints, type SourceKind, type VipKind } from '../model/vip.js'
+import type { AffinityTable } from './affinity.js'
+import type { Balancer, PickContext } from './balancer/balancer.js'
+
+/** A new connection, as far as the choice of an endpoint goes. */
+export interface NewConnection {
+  readonly servicePortId: string
+  readonly kind: VipKind
+  readonly source: SourceKind
+  readonly clientIp: string
+  readonly clientPort: number
+}
+
+/**
+ * `endpoint`: go there, and tell `balancer` how it went. `reject` and `drop` as the traffic policy
+ * says. `exhausted`: every endpoint has been tried.
+ */
+export type Pick =
+  | { readonly verdict: 'endpoint'; readonly endpoint: Endpoint; readonly balancer: Balancer }
+  | { readonly verdict: 'reject' | 'drop' | 'exhausted' }
+
+export interface EndpointPickerOptions {
+  readonly affinity: AffinityTable
+  readonly clock: Clock
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+  readonly balancerFor: (servicePort: ServicePort) => Balancer
+}
+
+interface Entry {
+  state: ServicePortState
+  readonly cluster: Balancer
+  readonly local: Balancer
+}
+
+const REJECT: Pick = { verdict: 'reject' }
+const DROP: Pick = { verdict: 'drop' }
+const EXHAUSTED: Pick = { verdict: 'exhausted' }
+
+export class EndpointPicker {
+  readonly #options: EndpointPickerOptions
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(options: EndpointPickerOptions) {
+    this.#options = options
+  }
+
+  /** Goes over to a Snapshot; from the next pick on only its endpoints are chosen. */
+  update(snapshot: Snapshot): void {
+    for (const id of this.#entries.keys()) {
+      if (!snapshot.servicePorts.has(id)) this.#entries.delete(id)
+    }
+    for (const [id, state] of snapshot.servicePorts) this.#updatePort(id, state)
+  }
+
+  /** The Service port as the picker sees it now; undefined when it has gone. */
+  stateOf(servicePortId: string): ServicePortState | undefined {
+    return this.#entries.get(servicePortId)?.state
+  }
+
+  /** Name of the balancer of a Service port, for people. */
+  balancerOf(servicePortId: string): string | undefined {
+    return this.#entries.get(servicePortId)?.cluster.name
+  }
+
+  /** The endpoint for a new connection, or for the next try of one that `tried` did not serve. */
+  pick(connection: NewConnection, tried: readonly Endpoint[]): Pick {
+    const entry = this.#entries.get(connection.servicePortId)
+    if (entry === undefined) return REJECT
+    const selection = selectEndpoints(entry.state, connection.kind, connection.source)
+    if (selection.verdict === 'reject') return REJECT
+    if (selection.verdict === 'drop') return DROP
+
+    const balancer = selection.scope === 'local' ? entry.local : entry.cluster
+    const nowMs = this.#options.clock.nowMs()
+    const pinned = this.#pinned(entry.state, connection, nowMs)
+    if (pinned !== undefined) {
+      const endpoint = findUntried(selection.endpoints, pinned, tried)
+      if (endpoint !== undefined) return { verdict: 'endpoint', endpoint, balancer }
+    }
+    const context: PickContext = {
+      clientIp: connection.clientIp,
+      clientPort: connection.clientPort,
+      nowMs,
+      random: this.#options.random(),
+    }
+    const endpoint = balancer.pick(context, tried)
+    return endpoint === undefined ? EXHAUSTED : { verdict: 'endpoint', endpoint, balancer }
+  }
+
+  /** The connection is served by this endpoint: its client belongs there from now on. */
+  connected(connection: NewConnection, endpoint: Endpoint): void {
+    const timeoutSeconds = this.#entries.get(connection.servicePortId)?.state.servicePort
+      .affinityTimeoutSeconds
+    if (timeoutSeconds === undefined) return
+    this.#options.affinity.pin(connection, endpoint.id, {
+      nowMs: this.#options.clock.nowMs(),
+      timeoutMs: timeoutSeconds * 1000,
+    })
+  }
+
+  /** The endpoint did not take the connection: its client is free again. */
+  connectFailed(connection: NewConnection, endpoint: Endpoint): void {
+    const state = this.#entries.get(connection.servicePortId)?.state
+    if (state === undefined) return
+    const pinned = this.#pinned(state, connection, this.#options.clock.nowMs())
+    if (pinned === endpoint.id) {
+      this.#options.affinity.forget(connection.servicePortId, connection.clientIp)
+    }
+  }
+
+  #pinned(state: ServicePortState, connection: NewConnection, nowMs: number): string | undefined {
+    const timeoutSeconds = state.servicePort.affinityTimeoutSeconds
+    if (timeoutSeconds === undefined) return undefined
+    const time = { nowMs, timeoutMs: timeoutSeconds * 1000 }
+    return this.#options.affinity.find(connection.servicePortId, connection.clientIp, time)
+  }
+
+  #updatePort(id: string, state: ServicePortState): void {
+    let entry = this.#entries.get(id)
+    if (entry === undefined) {
+      const { balancerFor } = this.#options
+      const { servicePort } = state
+      entry = { state, cluster: balancerFor(servicePort), local: balancerFor(servicePort) }
+      this.#entries.set(id, entry)
+    } else if (entry.state === state) {
+      return
+    }
+    entry.state = state
+    entry.cluster.setEndpoints(state.cluster)
+    entry.local.setEndpoints(state.local)
+  }
+}
+
+function findUntried(
+  endpoints: readonly Endpoint[],
+  id: string,
+  tried: readonly Endpoint[],
+): Endpoint | undefined {
+  for (const other of tried) if (other.id === id) return undefined
+  return endpoints.find((endpoint) => endpoint.id === id)
+}
