@@ -120,7 +120,7 @@ export class UserspaceProxier implements Datapath {
     picker.update(snapshot)
     this.#plan = plan
     const own = new Set(localAddresses.map(({ address }) => address))
-    for (const vip of plan.vips.values()) if (!capture.keepsClientAddress) own.add(vip.address)
+    for (const vip of plan.vips.values()) own.add(vip.address)
     this.#clientSource.update(own, podRanges(snapshot.node, config))
     this.#udpRelay.update(snapshot)
 
