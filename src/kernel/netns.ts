@@ -6,7 +6,7 @@
  * ends the children and removes the namespaces; devices and routes go with them. Nothing is ever
  * created in the namespace of the caller. Names are `PREFIX-PID-NAME`, so that removeLeftOvers()
  * can tell what a process that is gone has left.
- * Bounds: one `ip` runs at a time, each for at most 10 s.
+ * Bounds: every `ip` runs for at most 10 s.
  */
 import {
   type ChildProcess,
@@ -36,6 +36,7 @@ export class NetworkNamespaces {
   readonly #names: string[] = []
   readonly #children = new Set<ChildProcess>()
   #isClosed = false
+  #closing: Promise<void> | undefined
 
   /** `prefix` is a word of letters and digits and dashes, e.g. `ks-demo`. */
   constructor(prefix: string) {
@@ -107,26 +108,32 @@ export class NetworkNamespaces {
     return child
   }
 
-  /** Ends every child and removes every namespace. Idempotent; never throws for what is already gone. */
-  async close(): Promise<void> {
+  /** Ends every child and removes every namespace. Idempotent; throws SluiceError if one cannot be removed. */
+  close(): Promise<void> {
     this.#isClosed = true
-    const ends = [...this.#children].map((child) => endOf(child))
-    await Promise.all(ends)
-    for (let name = this.#names.pop(); name !== undefined; name = this.#names.pop()) {
-      await removeNamespace(name)
-    }
+    this.#closing ??= this.#removeAll()
+    return this.#closing
   }
 
   /** The same at once, for an `exit` handler: children are killed and not waited for. Never throws. */
   closeSync(): void {
     this.#isClosed = true
     for (const child of this.#children) child.kill('SIGKILL')
-    for (let name = this.#names.pop(); name !== undefined; name = this.#names.pop()) {
+    for (const name of this.#names.splice(0)) {
       try {
         execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore', timeout: IP_TIMEOUT_MS })
       } catch {
         // Already gone, or it never came to be: the process is ending, there is nobody to tell.
       }
+    }
+  }
+
+  async #removeAll(): Promise<void> {
+    await Promise.all([...this.#children].map((child) => endOf(child)))
+    // Forgotten only once removed: closeSync() may have to take over half-way.
+    for (let name = this.#names.at(-1); name !== undefined; name = this.#names.at(-1)) {
+      await removeNamespace(name)
+      if (this.#names.at(-1) === name) this.#names.pop()
     }
   }
 

@@ -1,0 +1,131 @@
+/**
+ * Running the tools that program the kernel (ip, iptables, ipset, nft, conntrack): text in, text out.
+ *
+ * An exit status is a value, for the caller to judge. What is thrown (ERR_TOOL) is a tool that is
+ * missing, hangs or floods, and, from runChecked, a refusal.
+ * Bounds: COMMAND_TIMEOUT_MS a run, MAX_OUTPUT_BYTES of output.
+ */
+import { execFile } from 'node:child_process'
+
+import { messageOf, SluiceError } from '../lib/errors.js'
+
+/** A restore of tens of thousands of rules takes seconds; what takes longer than this hangs. */
+export const COMMAND_TIMEOUT_MS = 30_000
+export const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+
+export interface CommandResult {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/**
+ * Runs one tool with `input` on its standard input. Callers take it as a parameter: a test gives
+ * one that runs in another network namespace.
+ * @throws SluiceError ERR_TOOL when the tool is missing, times out or writes too much
+ */
+export type RunCommand = (
+  tool: string,
+  args: readonly string[],
+  input?: string,
+) => Promise<CommandResult>
+
+/** Debian packages, for the message when a tool is missing. */
+const PACKAGES: readonly (readonly [RegExp, string])[] = [
+  [/^ip$/, 'iproute2'],
+  [/^ip6?tables/, 'iptables'],
+  [/^nft$/, 'nftables'],
+  [/^unshare$/, 'util-linux'],
+]
+
+/** What to type when a tool is missing. */
+export function installCommand(tool: string): string {
+  const packageName = PACKAGES.find(([pattern]) => pattern.test(tool))?.[1] ?? tool
+  return `apt-get install -y ${packageName}`
+}
+
+/**
+ * A RunCommand whose tools are started through `prefix`, e.g. `ip netns exec NAME`; without one
+ * they run in this process's namespaces.
+ */
+export function commandRunner(prefix: readonly string[] = []): RunCommand {
+  return (tool, args, input) => {
+    const [command, ...rest] = [...prefix, tool, ...args]
+    return run(command ?? tool, rest, input)
+  }
+}
+
+/** Runs a tool that must succeed; returns its standard output. Throws SluiceError ERR_TOOL. */
+export async function runChecked(
+  run: RunCommand,
+  tool: string,
+  args: readonly string[],
+  input?: string,
+): Promise<string> {
+  const result = await run(tool, args, input)
+  if (result.status !== 0) throw commandFailure(tool, args, result)
+  return result.stdout
+}
+
+/** The error for a run that ended with a status other than 0. */
+export function commandFailure(
+  tool: string,
+  args: readonly string[],
+  { status, stderr }: CommandResult,
+): SluiceError {
+  const command = [tool, ...args].join(' ')
+  const said = firstLine(stderr) ?? 'it said nothing'
+  return new SluiceError('ERR_TOOL', `${command}: exit ${status}: ${said}`, {
+    context: { command, status, stderr: stderr.slice(0, 4096) },
+  })
+}
+
+/** The first line of a tool's text that says something; iptables' hints (`# Warning:`) do not. */
+export function firstLine(text: string): string | undefined {
+  const lines = text.split('\n').map((line) => line.trim())
+  return lines.find((line) => line !== '' && !line.startsWith('#'))
+}
+
+function run(
+  command: string,
+  args: readonly string[],
+  input: string | undefined,
+): Promise<CommandResult> {
+  const options = {
+    timeout: COMMAND_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
+    maxBuffer: MAX_OUTPUT_BYTES,
+    // Messages are parsed in places; daemons are started without the folders of root's tools.
+    env: { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
+  } as const
+  return new Promise((resolve, reject) => {
+    const child = execFile(command, args, options, (error, stdout, stderr) => {
+      if (error === null) resolve({ status: 0, stdout, stderr })
+      else if (typeof error.code === 'number') resolve({ status: error.code, stdout, stderr })
+      else reject(startFailure(command, args, error))
+    })
+    // EPIPE when the tool ended before it read everything; its exit status says why.
+    child.stdin?.on('error', () => undefined)
+    child.stdin?.end(input)
+  })
+}
+
+function startFailure(
+  command: string,
+  args: readonly string[],
+  error: Error & { code?: unknown; killed?: boolean },
+): SluiceError {
+  const line = [command, ...args].join(' ')
+  const context = { command: line }
+  if (error.code === 'ENOENT') {
+    const text = `${command} is not installed; type: ${installCommand(command)}`
+    return new SluiceError('ERR_TOOL', text, { cause: error, context })
+  }
+  const reason =
+    error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER'
+      ? `more than ${MAX_OUTPUT_BYTES} bytes of output`
+      : error.killed === true
+        ? `not done after ${COMMAND_TIMEOUT_MS / 1000} s`
+        : messageOf(error)
+  return new SluiceError('ERR_TOOL', `${line}: ${reason}`, { cause: error, context })
+}

@@ -1,0 +1,132 @@
+/**
+ * What this node's kernel and tools can do, found out by doing it: each script of probe-script.ts
+ * in a network namespace of its own (`unshare --net`), sockets by opening them unbound. Nothing of
+ * the node is changed; the kernel may load modules on demand, as it would later.
+ */
+import { createRequire } from 'node:module'
+
+import { messageOf } from '../lib/errors.js'
+import { compileSourceFilter } from '../packet/source-filter.js'
+import { firstLine, installCommand, type RunCommand } from './command.js'
+import type { IptablesVariant } from './iptables.js'
+import { type ProbeScript, probeScripts, variantScript } from './probe-script.js'
+import { closeSocket, openSocket } from './socket.js'
+
+export type CapabilityName =
+  | keyof ReturnType<typeof probeScripts>
+  | 'transparent sockets'
+  | 'socket source filter'
+  | 'raw sockets'
+
+export interface Capability {
+  readonly name: CapabilityName
+  readonly usable: boolean
+  /** Why not, in the words of the kernel or the tool. */
+  readonly reason?: string
+  /** What to type or do. */
+  readonly fix?: string
+}
+
+export interface KernelCapabilities {
+  readonly capabilities: readonly Capability[]
+  /** The iptables that works here: the plain one unless only another does. */
+  readonly iptablesVariant: IptablesVariant
+}
+
+/** Scripts under way at once; they mostly wait for the kernel to make namespaces. */
+const CONCURRENCY = 4
+
+/** Tries everything. Takes about a second; throws nothing, what fails is a result. */
+export async function probeCapabilities(run: RunCommand): Promise<KernelCapabilities> {
+  const iptablesVariant = await findVariant(run)
+  const scripts = Object.entries(probeScripts(iptablesVariant)) as [CapabilityName, ProbeScript][]
+  const capabilities = new Array<Capability>(scripts.length)
+  const rest = scripts.entries()
+  const work = async (): Promise<void> => {
+    for (const [index, [name, script]] of rest) {
+      capabilities[index] = await probeScript(run, name, script)
+    }
+  }
+  await Promise.all(Array.from({ length: CONCURRENCY }, work))
+  return { capabilities: [...capabilities, ...probeSockets()], iptablesVariant }
+}
+
+/** The capability of that name. */
+export function capabilityOf(
+  { capabilities }: KernelCapabilities,
+  name: CapabilityName,
+): Capability {
+  const unknown = { name, usable: false, reason: 'it was not probed' }
+  return capabilities.find((capability) => capability.name === name) ?? unknown
+}
+
+async function findVariant(run: RunCommand): Promise<IptablesVariant> {
+  for (const variant of ['', '-legacy', '-nft'] as const) {
+    const reason = await tryScript(run, variantScript(variant))
+    if (reason === undefined) return variant
+  }
+  // None works: the messages are to be those of the one that people know.
+  return ''
+}
+
+async function probeScript(
+  run: RunCommand,
+  name: CapabilityName,
+  { script, fix }: ProbeScript,
+): Promise<Capability> {
+  const reason = await tryScript(run, script)
+  if (reason === undefined) return { name, usable: true }
+  const missing = /: ([\w-]+): not found$/.exec(reason)?.[1]
+  if (missing !== undefined) {
+    const text = `${missing} is not installed`
+    return { name, usable: false, reason: text, fix: installCommand(missing) }
+  }
+  const isDenied = /Operation not permitted|Permission denied/i.test(reason)
+  return { name, usable: false, reason, fix: isDenied ? 'run as root (CAP_NET_ADMIN)' : fix }
+}
+
+/** Why the script failed, or undefined. */
+async function tryScript(run: RunCommand, script: string): Promise<string | undefined> {
+  try {
+    const { status, stderr } = await run('unshare', ['--net', 'sh', '-e'], script)
+    return status === 0 ? undefined : (firstLine(stderr) ?? `exit ${status}`)
+  } catch (error) {
+    return messageOf(error)
+  }
+}
+
+function probeSockets(): readonly Capability[] {
+  const filter = compileSourceFilter([], 'IPv4') ?? new Uint8Array()
+  return [
+    attempt('transparent sockets', 'run as root (CAP_NET_ADMIN)', () => {
+      closeSocket(openSocket({ type: 'tcp', family: 'IPv4', transparent: true }))
+    }),
+    attempt('socket source filter', 'build the addon: node native/build.mjs', () => {
+      closeSocket(openSocket({ type: 'tcp', family: 'IPv4', filter }))
+    }),
+    attempt('raw sockets', 'npm install raw-socket, and run as root (CAP_NET_RAW)', () => {
+      openRawSocket()
+    }),
+  ]
+}
+
+function attempt(name: CapabilityName, fix: string, work: () => void): Capability {
+  try {
+    work()
+    return { name, usable: true }
+  } catch (error) {
+    return { name, usable: false, reason: firstLine(messageOf(error)) ?? 'no reason given', fix }
+  }
+}
+
+/** The part of the optional package raw-socket that is used here. */
+interface RawSocketPackage {
+  readonly Protocol: { readonly ICMP: number }
+  createSocket(options: { protocol: number }): { close(): void }
+}
+
+function openRawSocket(): void {
+  // Optional: where it could not be compiled the package is not there.
+  const raw = createRequire(import.meta.url)('raw-socket') as RawSocketPackage
+  raw.createSocket({ protocol: raw.Protocol.ICMP }).close()
+}
