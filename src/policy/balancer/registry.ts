@@ -12,6 +12,21 @@ export function balancerNames(): readonly string[] {
   return [...BALANCERS.keys()]
 }
 
+/**
+ * A new balancer for a Service port: the one that its annotation kube-sluice.io/balancer names, else
+ * the default. A name that nobody has costs the Service its choice, not its traffic.
+ */
+export function balancerFor(
+  annotations: Readonly<Record<string, string>>,
+  onUnknown: (name: string) => void,
+): Balancer {
+  const wanted = annotations['balancer'] ?? DEFAULT_BALANCER
+  const make = BALANCERS.get(wanted)
+  if (make !== undefined) return make()
+  onUnknown(wanted)
+  return new RoundRobin()
+}
+
 /** A new balancer of that name, or undefined when there is none of that name. */
 export function createBalancer(name: string): Balancer | undefined {
   return BALANCERS.get(name)?.()

@@ -1,0 +1,135 @@
+/**
+ * The stages put together: a source's changes become Snapshots, and each is brought into force on
+ * the datapath, one at a time.
+ *
+ *   ClusterSource -> ClusterState -> SyncRunner -> Datapath
+ *
+ * A change is applied to the model at once and reaches the datapath with the next run. Nothing is
+ * synced before the source's first complete list.
+ */
+import type { Clock } from '../lib/clock.js'
+import { messageOf } from '../lib/errors.js'
+import type { Datapath } from '../datapath/datapath.js'
+import { ClusterState } from '../model/cluster-state.js'
+import type { Snapshot } from '../model/snapshot.js'
+import type { Logger } from '../observe/log.js'
+import type { ClusterChange, ClusterSource } from '../source/cluster-source.js'
+import { SyncRunner } from './sync-runner.js'
+
+/** First wait after a failed sync. */
+const RETRY_MS = 500
+
+export interface ServiceProxyOptions {
+  readonly nodeName: string
+  readonly source: ClusterSource
+  readonly datapath: Datapath
+  readonly clock: Clock
+  readonly log: Logger
+  readonly minSyncPeriodMs: number
+  readonly syncPeriodMs: number
+  /** A change is waiting for the datapath. */
+  readonly onQueued: () => void
+  /** The datapath is in accord with the Snapshot. */
+  readonly onSynced: (snapshot: Snapshot) => void
+}
+
+export class ServiceProxy {
+  readonly #options: ServiceProxyOptions
+  readonly #state: ClusterState
+  readonly #runner: SyncRunner
+  #snapshot: Snapshot
+  #warnings: readonly string[] = []
+  #lastSyncAt: Date | undefined
+  #lastSyncError: string | undefined
+
+  constructor(options: ServiceProxyOptions) {
+    this.#options = options
+    this.#state = new ClusterState({ nodeName: options.nodeName })
+    this.#snapshot = this.#state.snapshot()
+    this.#runner = new SyncRunner({
+      clock: options.clock,
+      minIntervalMs: options.minSyncPeriodMs,
+      periodMs: options.syncPeriodMs,
+      retryMs: RETRY_MS,
+      sync: () => this.#sync(),
+      onError: (error, retryInMs) => {
+        this.#lastSyncError = messageOf(error)
+        options.log.error(
+          { error: messageOf(error), retryInMs: Math.round(retryInMs) },
+          'sync failed; what was in force stays, it is tried again',
+        )
+      },
+    })
+  }
+
+  /** The Snapshot of the last sync that was begun. */
+  get snapshot(): Snapshot {
+    return this.#snapshot
+  }
+
+  /** What the last sync could not do for single Service ports. */
+  get warnings(): readonly string[] {
+    return this.#warnings
+  }
+
+  get lastSyncAt(): Date | undefined {
+    return this.#lastSyncAt
+  }
+
+  get lastSyncError(): string | undefined {
+    return this.#lastSyncError
+  }
+
+  /** Starts the source; syncs follow. Throws what the source throws. */
+  async start(): Promise<void> {
+    const { source, log } = this.#options
+    await source.start({
+      onChanges: (changes) => {
+        this.#apply(changes)
+      },
+      onWarning: (message, context) => {
+        log.warn(context, message)
+      },
+    })
+  }
+
+  /** No changes and no syncs any more; the datapath stays as it is. Idempotent. */
+  async stop(): Promise<void> {
+    await this.#options.source.close()
+    await this.#runner.close()
+  }
+
+  #apply(changes: readonly ClusterChange[]): void {
+    this.#state.apply(changes)
+    for (const { object, field, message } of this.#state.takeProblems()) {
+      this.#options.log.warn({ object, field }, `${object}: ${field}: ${message}`)
+    }
+    this.#options.onQueued()
+    this.#runner.request()
+  }
+
+  async #sync(): Promise<void> {
+    const { datapath, log, clock, onSynced } = this.#options
+    const snapshot = this.#state.snapshot()
+    const isNew = snapshot !== this.#snapshot || this.#lastSyncAt === undefined
+    this.#snapshot = snapshot
+    const startedMs = clock.nowMs()
+    const { warnings } = await datapath.sync(snapshot)
+    const known = new Set(this.#warnings)
+    for (const warning of warnings) if (!known.has(warning)) log.warn(warning)
+    this.#warnings = warnings
+    this.#lastSyncAt = new Date()
+    this.#lastSyncError = undefined
+    if (isNew) {
+      log.info(
+        {
+          generation: snapshot.generation,
+          servicePorts: snapshot.servicePorts.size,
+          tookMs: Math.round(clock.nowMs() - startedMs),
+        },
+        'in force',
+      )
+    }
+    onSynced(snapshot)
+  }
+}
