@@ -80,6 +80,11 @@ export function commandFailure(
   })
 }
 
+/** Whether an error means that the tool is not there. */
+export function isMissingTool(error: unknown): boolean {
+  return error instanceof SluiceError && error.context['isMissing'] === true
+}
+
 /** The first line of a tool's text that says something; iptables' hints (`# Warning:`) do not. */
 export function firstLine(text: string): string | undefined {
   const lines = text.split('\n').map((line) => line.trim())
@@ -119,7 +124,10 @@ function startFailure(
   const context = { command: line }
   if (error.code === 'ENOENT') {
     const text = `${command} is not installed; type: ${installCommand(command)}`
-    return new SluiceError('ERR_TOOL', text, { cause: error, context })
+    return new SluiceError('ERR_TOOL', text, {
+      cause: error,
+      context: { ...context, isMissing: true },
+    })
   }
   const reason =
     error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER'

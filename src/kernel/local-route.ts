@@ -4,7 +4,7 @@
  * are touched.
  */
 import { type IpFamily, parseIpAddress } from '../lib/ip-address.js'
-import { commandFailure, type RunCommand, runChecked } from './command.js'
+import { commandFailure, type RunCommand } from './command.js'
 
 /** Not in /etc/iproute2/rt_protos; routing daemons leave routes of foreign protocols alone. */
 export const ROUTE_PROTOCOL = 75
@@ -24,7 +24,11 @@ export interface LocalRouteChange {
 /** Our routes of one family. Throws SluiceError ERR_TOOL. */
 export async function listLocalRoutes(run: RunCommand, family: IpFamily): Promise<LocalRoute[]> {
   const args = [flag(family), '-json', 'route', 'show', 'table', 'local', 'proto', PROTOCOL]
-  const text = await runChecked(run, 'ip', args)
+  const result = await run('ip', args)
+  const { status, stdout: text, stderr } = result
+  // A namespace without any address has no table local yet.
+  if (status !== 0 && /FIB table does not exist/.test(stderr)) return []
+  if (status !== 0) throw commandFailure('ip', args, result)
   const routes = text.trim() === '' ? [] : (JSON.parse(text) as readonly RouteJson[])
   return routes
     .filter((route) => route.type === 'local' && route.dev === 'lo')

@@ -33,6 +33,8 @@ export interface KernelCapabilities {
   readonly iptablesVariant: IptablesVariant
 }
 
+const ADDON_FIX = 'node native/build.mjs'
+
 /** Scripts under way at once; they mostly wait for the kernel to make namespaces. */
 const CONCURRENCY = 4
 
@@ -81,6 +83,10 @@ async function probeScript(
     const text = `${missing} is not installed`
     return { name, usable: false, reason: text, fix: installCommand(missing) }
   }
+  return unusable(name, reason, fix)
+}
+
+function unusable(name: CapabilityName, reason: string, fix: string): Capability {
   const isDenied = /Operation not permitted|Permission denied/i.test(reason)
   return { name, usable: false, reason, fix: isDenied ? 'run as root (CAP_NET_ADMIN)' : fix }
 }
@@ -98,13 +104,13 @@ async function tryScript(run: RunCommand, script: string): Promise<string | unde
 function probeSockets(): readonly Capability[] {
   const filter = compileSourceFilter([], 'IPv4') ?? new Uint8Array()
   return [
-    attempt('transparent sockets', 'run as root (CAP_NET_ADMIN)', () => {
+    attempt('transparent sockets', ADDON_FIX, () => {
       closeSocket(openSocket({ type: 'tcp', family: 'IPv4', transparent: true }))
     }),
-    attempt('socket source filter', 'build the addon: node native/build.mjs', () => {
+    attempt('socket source filter', ADDON_FIX, () => {
       closeSocket(openSocket({ type: 'tcp', family: 'IPv4', filter }))
     }),
-    attempt('raw sockets', 'npm install raw-socket, and run as root (CAP_NET_RAW)', () => {
+    attempt('raw sockets', 'npm install raw-socket', () => {
       openRawSocket()
     }),
   ]
@@ -115,7 +121,7 @@ function attempt(name: CapabilityName, fix: string, work: () => void): Capabilit
     work()
     return { name, usable: true }
   } catch (error) {
-    return { name, usable: false, reason: firstLine(messageOf(error)) ?? 'no reason given', fix }
+    return unusable(name, firstLine(messageOf(error)) ?? 'no reason given', fix)
   }
 }
 

@@ -1,0 +1,68 @@
+import t from 'tap'
+
+import { check } from '../../src/cli/check.js'
+import type { KernelCapabilities } from '../../src/kernel/probe-capability.js'
+import { kernelWithout } from '../fixtures/kernel-capabilities.js'
+
+async function run(
+  kernel: KernelCapabilities,
+  json = false,
+): Promise<{ status: number; text: string }> {
+  let text = ''
+  const write = (part: string): void => {
+    text += part
+  }
+  const status = await check({ json, write }, async () => kernel)
+  return { status, text }
+}
+
+t.test('a kernel that can do everything', async (t) => {
+  const { status, text } = await run(kernelWithout())
+  t.equal(status, 0)
+  t.match(text, /^userspace +usable\n {2}tproxy +usable\n {2}anyip +usable\n {2}redirect +usable$/m)
+  for (const mode of ['nfqueue', 'ipvs', 'nftables', 'iptables']) {
+    t.match(text, new RegExp(`^${mode} +kernel can; not in this version$`, 'm'))
+  }
+  t.notMatch(text, /missing/)
+})
+
+t.test('each thing that is missing is named with its remedy', async (t) => {
+  const { status, text } = await run(kernelWithout('tproxy divert IPv4', 'IPVS'))
+  t.equal(status, 0, 'anyip is enough')
+  t.match(text, /tproxy +not usable\n +missing tproxy divert IPv4: it says no; try: fix it$/m)
+  t.match(text, /^ipvs +not usable\n +missing IPVS: it says no; try: fix it$/m)
+  t.match(text, /^ {2}no {3}IPVS: it says no$/m)
+})
+
+t.test('what only IPv6 Services need does not make a capture unusable', async (t) => {
+  const { status, text } = await run(kernelWithout('local routes IPv6'))
+  t.equal(status, 0)
+  t.match(text, /anyip +usable\n +missing for IPv6 local routes IPv6/m)
+})
+
+t.test('one of several alternatives is enough', async (t) => {
+  t.match((await run(kernelWithout('nftables queue'))).text, /^nfqueue +kernel can/m)
+  const neither = await run(kernelWithout('nftables queue', 'iptables NFQUEUE'))
+  t.match(neither.text, /^nfqueue +not usable\n.*nftables queue.*\n.*iptables NFQUEUE/m)
+})
+
+t.test('without any capture the status is 1', async (t) => {
+  const { status, text } = await run(kernelWithout('local routes IPv4', 'iptables nat'))
+  t.equal(status, 1)
+  t.match(text, /^userspace +not usable$/m)
+})
+
+t.test('JSON is one document with the same', async (t) => {
+  const { status, text } = await run(kernelWithout('IPVS'), true)
+  t.equal(status, 0)
+  t.match(JSON.parse(text), {
+    modes: [
+      { name: 'userspace', state: 'usable' },
+      { name: 'nfqueue', state: 'kernel can' },
+      { name: 'ipvs', state: 'missing', missing: [{ name: 'IPVS', fix: 'fix it' }] },
+      { name: 'nftables', state: 'kernel can' },
+      { name: 'iptables', state: 'kernel can' },
+    ],
+    captures: [{ name: 'tproxy' }, { name: 'anyip' }, { name: 'redirect' }],
+  })
+})
