@@ -18,6 +18,8 @@ export interface IpRange {
   readonly text: string
 }
 
+/** The usual form of an endpoint's address; spares it the way through bytes and back. */
+const CANONICAL_IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/
 const DOTTED_QUAD = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/
 const DOTTED_TAIL = /^([0-9a-f:]*:)([\d.]+)$/i
 /** Longer text cannot be an address; keeps garbage away from the expressions above. */
@@ -25,6 +27,7 @@ const MAX_TEXT_LENGTH = 64
 
 /** The canonical text of an address, or undefined when the text is none. Never throws. */
 export function parseIpAddress(text: string): string | undefined {
+  if (CANONICAL_IPV4.test(text)) return text
   const bytes = parseBytes(text.trim())
   return bytes === undefined ? undefined : printAddress(unmapped(bytes))
 }
