@@ -1,0 +1,118 @@
+/** Renders help from the table of options. */
+import {
+  COMMAND_NAMES,
+  optionsOf,
+  SECTIONS,
+  type CommandName,
+  type OptionRow,
+} from '../config/options.js'
+
+interface CommandHelp {
+  readonly summary: string
+  readonly usage: string
+  readonly examples: readonly string[]
+}
+
+const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
+  run: {
+    summary: 'serve the Services of this node until it is stopped',
+    usage: 'run --manifests PATH [options]',
+    examples: [
+      'kube-sluice run --manifests /etc/kube-sluice/manifests',
+      'kube-sluice run --manifests all.yaml --userspace-capture anyip --cluster-cidr 10.244.0.0/16',
+    ],
+  },
+  check: {
+    summary: "show what this node's kernel can do, mode by mode, and what is missing",
+    usage: 'check [-o table|json]',
+    examples: ['kube-sluice check'],
+  },
+  status: {
+    summary: 'show Services, endpoints and connections of the running proxy',
+    usage: 'status [--watch] [-n NAMESPACE] [-o table|json]',
+    examples: ['kube-sluice status --watch', 'kube-sluice status -o json | jq .totals'],
+  },
+  demo: {
+    summary: 'show it all in network namespaces, with endpoints that die',
+    usage: 'demo [--seconds N] [--plain]',
+    examples: ['kube-sluice demo'],
+  },
+  cleanup: {
+    summary: 'remove everything that a proxy has left on this node',
+    usage: 'cleanup',
+    examples: ['kube-sluice cleanup'],
+  },
+  completion: {
+    summary: 'print completion for a shell',
+    usage: 'completion bash|zsh|fish',
+    examples: ['source <(kube-sluice completion bash)'],
+  },
+  help: {
+    summary: 'show this help, or that of a command',
+    usage: 'help [COMMAND]',
+    examples: ['kube-sluice help run'],
+  },
+}
+
+/** Width that help is wrapped to. */
+function width(): number {
+  return Math.max(40, Math.min(process.stdout.columns || 80, 100))
+}
+
+/** One line about a command. */
+export function summaryOf(command: CommandName): string {
+  return COMMANDS[command].summary
+}
+
+export function generalHelp(): string {
+  const commands = COMMAND_NAMES.map((name) => `  ${name.padEnd(12)}${COMMANDS[name].summary}`)
+  return [
+    'kube-sluice: a Kubernetes Service proxy that decides per connection in userspace',
+    '',
+    'Usage: kube-sluice COMMAND [options]',
+    '',
+    ...commands,
+    '',
+    'kube-sluice help COMMAND shows its options; --version prints the version.',
+    '',
+  ].join('\n')
+}
+
+export function commandHelp(command: CommandName): string {
+  const { summary, usage, examples } = COMMANDS[command]
+  const rows = optionsOf(command)
+  const lines = [`kube-sluice ${command}: ${summary}`, '', `Usage: kube-sluice ${usage}`, '']
+  for (const section of SECTIONS) {
+    const inSection = rows.filter((row) => row.section === section)
+    if (inSection.length === 0) continue
+    lines.push(`${section}:`, ...inSection.flatMap(optionHelp), '')
+  }
+  lines.push('Examples:', ...examples.map((example) => `  ${example}`), '')
+  return lines.join('\n')
+}
+
+function optionHelp(row: OptionRow): string[] {
+  const short = row.short === undefined ? '' : `-${row.short}, `
+  const value = row.type.placeholder === undefined ? '' : ` ${row.type.placeholder}`
+  const notes = [
+    row.type.range === undefined ? '' : `; ${row.type.range}`,
+    row.default === undefined || row.default === '' ? '' : ` (default ${row.default})`,
+  ].join('')
+  return [
+    `  ${short}--${row.flag}${value}`,
+    ...wrap(`${row.help}${notes}`, width() - 8).map((line) => `        ${line}`),
+  ]
+}
+
+function wrap(text: string, columns: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + word.length + 1 > columns) {
+      lines.push(line)
+      line = ''
+    }
+    line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line]
+}

@@ -1,0 +1,166 @@
+/**
+ * The types that an option's value can have: how its text is read, and what is said when it cannot
+ * be. A parser never throws; `expected` completes the sentence "... is not EXPECTED".
+ */
+import { formatDuration, parseDuration } from '../lib/duration.js'
+import { parseIpAddress, parseIpRange, type IpRange } from '../lib/ip-address.js'
+import type { BindAddress } from './run-config.js'
+
+/** A value, or why there is none: a clause to stand after the flag and the text that was given. */
+export type Parsed<T> = { readonly value: T } | { readonly problem: string }
+
+export interface ValueType<T> {
+  /** Placeholder in help: `DURATION`. A switch has none and may stand without a value. */
+  readonly placeholder: string | undefined
+  /** The complete list, when there is one: for help, completion and guesses. */
+  readonly words?: readonly string[]
+  /** What may be written, for help; undefined when the placeholder says it all. */
+  readonly range?: string
+  parse(text: string): Parsed<T>
+}
+
+/** Longest time a timer of Node can run, rounded down to hours: 2^31-1 ms is 596.5 h. */
+export const MAX_TIMER = '596h'
+
+/** `--flag`, `--flag=true`, `--flag=false`. */
+export function switchType(): ValueType<boolean> {
+  return {
+    placeholder: undefined,
+    parse: (text) => {
+      if (text === 'true') return { value: true }
+      return text === 'false' ? { value: false } : { problem: 'is not true or false' }
+    },
+  }
+}
+
+/** Any text but the empty one. */
+export function text(placeholder: string): ValueType<string> {
+  return {
+    placeholder,
+    parse: (given) => (given === '' ? { problem: 'is empty' } : { value: given }),
+  }
+}
+
+/** A whole number, `min` and `max` included. */
+export function integer(min: number, max: number): ValueType<number> {
+  const range = `${min} to ${max}`
+  return {
+    placeholder: 'N',
+    range,
+    parse: (given) => {
+      const value = Number(given)
+      const isValid = /^\d{1,15}$/.test(given) && value >= min && value <= max
+      return isValid ? { value } : { problem: `is not a whole number from ${range}` }
+    },
+  }
+}
+
+/** Milliseconds from a Go duration; the bounds are durations too. */
+export function duration(min: string, max: string = MAX_TIMER): ValueType<number> {
+  const [minMs, maxMs] = [parseDuration(min) ?? 0, parseDuration(max) ?? 0]
+  const range = `${min} to ${max}`
+  return {
+    placeholder: 'DURATION',
+    range,
+    parse: (given) => {
+      const value = parseDuration(given)
+      if (value === undefined) {
+        const bare = /^\d+$/.test(given) ? `; did you mean ${given}s?` : ''
+        return { problem: `is not a duration such as 500ms, 30s or 2m30s${bare}` }
+      }
+      return value >= minMs && value <= maxMs
+        ? { value }
+        : { problem: `is ${formatDuration(value)}, and must be from ${range}` }
+    },
+  }
+}
+
+/**
+ * One word of a closed list. `refused` has words that other versions or kube-proxy know, each with
+ * the reason why it cannot be had here.
+ */
+export function oneOf<const W extends string>(
+  words: readonly W[],
+  refused: Readonly<Record<string, string>> = {},
+): ValueType<W> {
+  return {
+    placeholder: words.join('|'),
+    words,
+    parse: (given) => {
+      const value = words.find((word) => word === given)
+      if (value !== undefined) return { value }
+      const reason = Object.hasOwn(refused, given) ? refused[given] : undefined
+      const allowed = `allowed: ${words.join(', ')}`
+      return {
+        problem: reason === undefined ? `is unknown (${allowed})` : `${reason} (${allowed})`,
+      }
+    },
+  }
+}
+
+/** One CIDR range, or one of each family, separated by a comma (kube-proxy's clusterCIDR). */
+export function rangePair(): ValueType<readonly IpRange[]> {
+  return {
+    placeholder: 'CIDR[,CIDR]',
+    parse: (given) => {
+      const parsed = parseRanges(given)
+      if ('problem' in parsed) return parsed
+      const [first, second, ...more] = parsed.value
+      const isPair = second === undefined || (first?.family !== second.family && more.length === 0)
+      return isPair ? parsed : { problem: 'is not one range, or one IPv4 and one IPv6 range' }
+    },
+  }
+}
+
+/** Ranges of node addresses, or kube-proxy's word `primary`. */
+export function nodeAddresses(): ValueType<'primary' | readonly IpRange[]> {
+  return {
+    placeholder: 'primary|CIDR[,CIDR...]',
+    parse: (given) => (given === 'primary' ? { value: given } : parseRanges(given)),
+  }
+}
+
+function parseRanges(given: string): Parsed<readonly IpRange[]> {
+  if (given === '') return { value: [] }
+  const ranges: IpRange[] = []
+  for (const part of given.split(',')) {
+    const range = parseIpRange(part)
+    if (range === undefined) return { problem: `is not a CIDR range at "${part}"` }
+    ranges.push(range)
+  }
+  return { value: ranges }
+}
+
+/**
+ * `IP:PORT`, `[IPv6]:PORT`, or an IP alone, which gets `defaultPort`; port 0 lets the kernel choose.
+ * The empty text switches the server off, as in kube-proxy.
+ */
+export function bindAddress(defaultPort: number): ValueType<BindAddress | undefined> {
+  return {
+    placeholder: 'IP[:PORT]',
+    parse: (given) => {
+      if (given === '') return { value: undefined }
+      const alone = parseIpAddress(given.replace(/^\[(.*)\]$/, '$1'))
+      if (alone !== undefined) return { value: { address: alone, port: defaultPort } }
+      const match = /^(?:\[([^\]]*:[^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(given)
+      const address = parseIpAddress(match?.[1] ?? match?.[2] ?? '')
+      const port = Number(match?.[3])
+      return address === undefined || port > 65_535
+        ? { problem: `is not an address such as 127.0.0.1:${defaultPort} or [::1]:${defaultPort}` }
+        : { value: { address, port } }
+    },
+  }
+}
+
+/** An absolute http address: the proxy serves no TLS. */
+export function httpUrl(): ValueType<URL> {
+  return {
+    placeholder: 'URL',
+    parse: (given) => {
+      const url = URL.canParse(given) ? new URL(given) : undefined
+      return url?.protocol === 'http:'
+        ? { value: url }
+        : { problem: 'is not an address such as http://127.0.0.1:10249' }
+    },
+  }
+}
