@@ -12,6 +12,6 @@ export function createLog(level: LogLevel): Logger {
   const destination = isTerminal
     ? pretty({ destination: 2, sync: true, colorize, ignore: 'pid,hostname' })
     : pino.destination({ dest: 2, sync: true })
-  const options = { level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime }
+  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime }
   return pino(options, destination)
 }

@@ -73,7 +73,9 @@ for (const { family, loopback, foreign } of families) {
 
   t.test(`${family}: foreign addresses need freebind or transparent`, async (t) => {
     const bind = { address: foreign, port: 0 }
-    t.throws(() => openSocket({ type: 'tcp', family, bind }), { errnoName: 'EADDRNOTAVAIL' })
+    t.throws(() => openSocket({ type: 'tcp', family, bind }), {
+      errnoName: 'EADDRNOTAVAIL',
+    } as object)
     closeSocket(openSocket({ type: 'tcp', family, bind, freebind: true }))
     if (isRoot) closeSocket(openSocket({ type: 'udp', family, bind, transparent: true, mark: 7 }))
   })
@@ -120,7 +122,9 @@ t.test('a socket whose opening fails leaves no descriptor behind', async (t) => 
   const before = count()
   const filter = new Uint8Array(8) // a program that does not return
   for (let round = 0; round < 10; round++) {
-    t.throws(() => openSocket({ type: 'tcp', family: 'IPv4', filter }), { errnoName: 'EINVAL' })
+    t.throws(() => openSocket({ type: 'tcp', family: 'IPv4', filter }), {
+      errnoName: 'EINVAL',
+    } as object)
   }
   t.equal(count(), before)
 })
