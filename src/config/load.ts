@@ -23,7 +23,7 @@ export function parseFlags(command: CommandName, words: readonly string[]): Opti
   const given = new Map<string, string>()
   for (let i = 0; i < words.length; i++) {
     const word = words[i] ?? ''
-    const [name = '', inline] = splitWord(word)
+    const [name, inline] = splitWord(word)
     const row = rows.find(({ flag, short }) => name === `--${flag}` || name === `-${short ?? ''}`)
     if (row === undefined) {
       problems.push(unknownFlag(command, word, rows))

@@ -77,6 +77,8 @@ export class SyncRunner {
     }
     this.#running = undefined
     this.#lastEndMs = clock.nowMs()
+    // A request may have come while the sync was under way.
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition
     if (this.#isRequested) nextInMs = Math.min(nextInMs, minIntervalMs)
     this.#schedule(this.#lastEndMs + nextInMs)
   }

@@ -30,7 +30,7 @@ function dialSocket(): number {
 async function listen(
   t: Test,
   onConnection: (socket: Socket) => void,
-  at: ListenOptions = { port: 0, host: '127.0.0.1' },
+  at: ListenOptions & { fd?: number } = { port: 0, host: '127.0.0.1' },
 ): Promise<AddressInfo> {
   const server: Server = createServer({ allowHalfOpen: true }, onConnection)
   t.teardown(() => server.close())
@@ -102,6 +102,6 @@ t.test('a descriptor that is no TCP socket is refused and closed', async (t) => 
     () => {
       closeSocket(fd)
     },
-    { errnoName: 'EBADF' },
+    { errnoName: 'EBADF' } as never,
   )
 })

@@ -75,7 +75,7 @@ for (const { family, loopback, foreign } of families) {
     const bind = { address: foreign, port: 0 }
     t.throws(() => openSocket({ type: 'tcp', family, bind }), {
       errnoName: 'EADDRNOTAVAIL',
-    } as object)
+    } as never)
     closeSocket(openSocket({ type: 'tcp', family, bind, freebind: true }))
     if (isRoot) closeSocket(openSocket({ type: 'udp', family, bind, transparent: true, mark: 7 }))
   })
@@ -124,7 +124,7 @@ t.test('a socket whose opening fails leaves no descriptor behind', async (t) => 
   for (let round = 0; round < 10; round++) {
     t.throws(() => openSocket({ type: 'tcp', family: 'IPv4', filter }), {
       errnoName: 'EINVAL',
-    } as object)
+    } as never)
   }
   t.equal(count(), before)
 })
@@ -142,7 +142,7 @@ t.test('closing twice and foreign descriptors are kernel errors', async (t) => {
     () => {
       setSocketFilter(0, new Uint8Array())
     },
-    { errnoName: /ENOTSOCK|EBADF/ },
+    { errnoName: /ENOTSOCK|EBADF/ } as never,
   )
 })
 

@@ -162,7 +162,7 @@ for (const capture of ['anyip', 'tproxy', 'redirect'] as const) {
         const pod = Number(name?.slice(-1))
         // A pod that reaches itself is masqueraded (hairpin), whatever the capture.
         const expected = capture === 'tproxy' && pod !== 1 ? '10.244.1.2' : `10.244.${pod}.1`
-        t.equal(address, expected, name)
+        t.equal(address, expected, `address seen by ${name ?? '?'}`)
       }
       t.equal(seen.length, 3)
     })

@@ -115,7 +115,7 @@ function totalsLines(frame: Frame): readonly Line[] {
 }
 
 function paint(line: Line, options: TableOptions): string {
-  const text = [...line.text].slice(0, options.columns).join('')
+  const text = line.text.slice(0, options.columns)
   const code = SGR[line.paint]
   return options.hasColour && code !== '' ? `\u001b[${code}m${text}\u001b[0m` : text
 }

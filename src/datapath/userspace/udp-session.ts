@@ -149,7 +149,7 @@ export class UdpSession {
     socket.send(datagram, (error) => {
       // ECONNREFUSED: the ICMP error that came for an earlier datagram, reported on this send.
       // ENOBUFS and the like: the datagram is lost, as on any full link.
-      const isRefused = (error as NodeJS.ErrnoException | null)?.code === 'ECONNREFUSED'
+      const isRefused = error !== null && 'code' in error && error.code === 'ECONNREFUSED'
       if (isRefused && this.#socket === socket && this.#endpoint !== undefined) {
         this.#refused(this.#endpoint)
       }

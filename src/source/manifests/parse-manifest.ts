@@ -2,7 +2,7 @@
  * The objects of one manifest file: YAML or JSON, several documents, Lists. What is wrong with a
  * document is reported with its line and field; the other documents are used all the same.
  */
-import type { V1EndpointSlice, V1Node, V1Service } from '@kubernetes/client-node'
+import type { V1EndpointSlice } from '@kubernetes/client-node'
 import { isNode, LineCounter, parseAllDocuments, type Document } from 'yaml'
 import { messageOf } from '../../lib/errors.js'
 import type { ClusterObject } from '../cluster-source.js'
@@ -113,8 +113,9 @@ function readKnown(
     report(reading, [...path, 'metadata', 'name'], `${kind}: metadata.name: must be a name`)
     return
   }
-  const namespace = raw.metadata?.namespace ?? 'default'
-  const key = kind === 'Node' ? name : `${String(namespace)}/${name}`
+  const given = raw.metadata?.namespace
+  const namespace = typeof given === 'string' && given !== '' ? given : 'default'
+  const key = kind === 'Node' ? name : `${namespace}/${name}`
   const problem = problemOf(kind, raw)
   if (problem !== undefined) {
     const field = problem.path
@@ -133,11 +134,11 @@ function readKnown(
 function typed(kind: ClusterObject['kind'], object: object): ClusterObject {
   switch (kind) {
     case 'Service':
-      return { kind, object: object as V1Service }
+      return { kind, object: object }
     case 'EndpointSlice':
       return { kind, object: object as V1EndpointSlice }
     case 'Node':
-      return { kind, object: object as V1Node }
+      return { kind, object: object }
   }
 }
 

@@ -8,7 +8,7 @@ export interface FieldProblem {
 
 type Check = (value: unknown) => string | undefined
 
-const quote = (value: unknown): string => JSON.stringify(value) ?? 'nothing'
+const quote = (value: unknown): string => JSON.stringify(value)
 const integer =
   (min: number, max: number): Check =>
   (value) =>
