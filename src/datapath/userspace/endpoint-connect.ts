@@ -3,7 +3,8 @@
  * endpoint, within the attempts, the time per try and the retry budget. The client waits meanwhile
  * and never learns of an endpoint that did not answer.
  *
- * One instance serves one connection. Exactly one call of `done` ends it, unless `cancel` came first.
+ * One instance serves one connection. Exactly one call of `done` ends it, unless `cancel` came first;
+ * `again` starts it anew.
  */
 import type { Socket } from 'node:net'
 import type { Endpoint } from '../../model/endpoint.js'
@@ -75,6 +76,14 @@ export class EndpointConnect {
     this.#try()
   }
 
+  /**
+   * The endpoint reset the connection before a byte went either way: as good as refused. Goes on with
+   * the next endpoint and calls `done` once more.
+   */
+  again({ endpoint, balancer }: Pick<Connected, 'endpoint' | 'balancer'>): void {
+    this.#failed(endpoint, balancer, 'ECONNRESET')
+  }
+
   /** The client has gone: gives up without calling `done`. */
   cancel(): void {
     this.#endTry()
@@ -111,6 +120,7 @@ export class EndpointConnect {
     socket.once('connect', () => {
       if (this.#socket !== socket) return
       balancer.onConnect?.(endpoint, clock.nowMs() - startedMs)
+      picker.answered(this.#connection, endpoint)
       picker.connected(this.#connection, endpoint)
       this.#finish({ socket, endpoint, balancer })
     })

@@ -5,7 +5,8 @@
  *   is delivered, and goes on sending.
  * - Back-pressure: a side that does not read stops the reads of the other; no more than two stream
  *   buffers wait in between.
- * - A reset on one side is a reset on the other.
+ * - A reset on one side is a reset on the other; but an endpoint that resets before a byte went
+ *   either way (its process died with the connection in the accept queue) is given back untouched.
  * - Bounds: no byte for `idleMs`, or for `halfClosedMs` once one side has ended, ends both.
  */
 import type { Socket } from 'node:net'
@@ -15,14 +16,34 @@ export interface JoinTimeouts {
   readonly halfClosedMs: number
 }
 
-/** `onClose` is called once, when both sockets are closed. Both must have allowHalfOpen. */
+export interface JoinEvents {
+  /** Both sockets are closed. */
+  closed(): void
+  /** The endpoint is gone, the client is as it was before: nothing read, nothing written. */
+  untouched(): void
+}
+
+/** Exactly one of the events follows, once. Both sockets must have allowHalfOpen. */
 export function joinSockets(
   client: Socket,
   endpoint: Socket,
   timeouts: JoinTimeouts,
-  onClose: () => void,
+  events: JoinEvents,
 ): void {
   let closed = 0
+  const listeners: (() => void)[] = []
+  const on = (socket: Socket, event: string, listener: () => void) => {
+    socket.on(event, listener)
+    if (socket === client) listeners.push(() => client.off(event, listener))
+  }
+  const giveBack = () => {
+    client.unpipe(endpoint)
+    endpoint.unpipe(client)
+    for (const off of listeners) off()
+    client.setTimeout(0)
+    client.pause()
+    events.untouched()
+  }
   const halfClosed = () => {
     client.setTimeout(timeouts.halfClosedMs)
     endpoint.setTimeout(timeouts.halfClosedMs)
@@ -31,16 +52,20 @@ export function joinSockets(
     [client, endpoint],
     [endpoint, client],
   ] as const) {
-    socket.on('error', () => {
-      if (!other.destroyed) other.resetAndDestroy()
+    on(socket, 'error', () => {
+      const isUntouched = client.bytesRead === 0 && endpoint.bytesRead === 0
+      if (socket === endpoint && isUntouched && !client.destroyed && !client.readableEnded) {
+        endpoint.removeAllListeners('close')
+        giveBack()
+      } else if (!other.destroyed) other.resetAndDestroy()
     })
-    socket.once('end', halfClosed)
-    socket.once('close', () => {
+    on(socket, 'end', halfClosed)
+    on(socket, 'close', () => {
       const isComplete = socket.readableEnded && socket.writableFinished
       if (!isComplete && !other.destroyed) other.destroy()
-      if (++closed === 2) onClose()
+      if (++closed === 2) events.closed()
     })
-    socket.on('timeout', () => {
+    on(socket, 'timeout', () => {
       client.destroy()
       endpoint.destroy()
     })

@@ -20,6 +20,11 @@ export interface TcpRelayOptions extends JoinTimeouts {
   readonly maxConnections: number
 }
 
+interface JoinOutcome {
+  readonly ended: () => void
+  readonly untouched: () => void
+}
+
 export class TcpRelay {
   readonly #options: TcpRelayOptions
   /** Every client that is connected, with the VIP address that it came to. */
@@ -64,8 +69,17 @@ export class TcpRelay {
     this.#clients.set(client, vip.address)
     const connect = new EndpointConnect(services, connection, counts, (result) => {
       client.off('close', giveUp)
-      if (result === undefined) this.#refuse(client, counts)
-      else this.#join(client, result, counts.opened(result.endpoint.id))
+      if (result === undefined) {
+        this.#refuse(client, counts)
+        return
+      }
+      this.#join(client, result, {
+        ended: counts.opened(result.endpoint.id),
+        untouched: () => {
+          client.once('close', giveUp)
+          connect.again(result)
+        },
+      })
     })
     const giveUp = () => {
       connect.cancel()
@@ -97,11 +111,18 @@ export class TcpRelay {
     client.resetAndDestroy()
   }
 
-  #join(client: Socket, { socket, endpoint, balancer }: Connected, ended: () => void): void {
-    joinSockets(client, socket, this.#options, () => {
-      ended()
-      balancer.onClose?.(endpoint)
-      this.#forget(client)
+  #join(client: Socket, { socket, endpoint, balancer }: Connected, on: JoinOutcome): void {
+    joinSockets(client, socket, this.#options, {
+      closed: () => {
+        on.ended()
+        balancer.onClose?.(endpoint)
+        this.#forget(client)
+      },
+      untouched: () => {
+        on.ended()
+        balancer.onClose?.(endpoint)
+        on.untouched()
+      },
     })
   }
 

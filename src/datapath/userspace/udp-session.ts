@@ -158,6 +158,9 @@ export class UdpSession {
 
   #replied(datagram: Buffer): void {
     this.#hasReply = true
+    if (this.#endpoint !== undefined) {
+      this.#services.picker.answered(this.connection, this.#endpoint)
+    }
     this.#lastUsedMs = this.#services.clock.nowMs()
     this.#kept = []
     this.#keptBytes = 0
