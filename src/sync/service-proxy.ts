@@ -62,7 +62,7 @@ export class ServiceProxy {
     })
   }
 
-  /** The Snapshot of the last sync that was begun. */
+  /** The Snapshot that is in force. */
   get snapshot(): Snapshot {
     return this.#snapshot
   }
@@ -112,9 +112,9 @@ export class ServiceProxy {
     const { datapath, log, clock, onSynced } = this.#options
     const snapshot = this.#state.snapshot()
     const isNew = snapshot !== this.#snapshot || this.#lastSyncAt === undefined
-    this.#snapshot = snapshot
     const startedMs = clock.nowMs()
     const { warnings } = await datapath.sync(snapshot)
+    this.#snapshot = snapshot
     const known = new Set(this.#warnings)
     for (const warning of warnings) if (!known.has(warning)) log.warn(warning)
     this.#warnings = warnings

@@ -98,7 +98,7 @@ export class UserspaceProxier implements Datapath {
     })
   }
 
-  /** VIPs as served now, by key. */
+  /** VIPs as the last sync brought them into force, by key. */
   get vips(): ReadonlyMap<string, PlannedVip> {
     return this.#plan.vips
   }
@@ -118,7 +118,6 @@ export class UserspaceProxier implements Datapath {
     const plan = planVips(snapshot, { ...config, localAddresses })
     // Endpoints first: the moment a listener opens, it knows where to send.
     picker.update(snapshot)
-    this.#plan = plan
     const own = new Set(localAddresses.map(({ address }) => address))
     for (const vip of plan.vips.values()) own.add(vip.address)
     this.#clientSource.update(own, podRanges(snapshot.node, config))
@@ -127,6 +126,7 @@ export class UserspaceProxier implements Datapath {
     const warnings = await this.#listeners.open(plan, localAddresses)
     await capture.sync(this.#capturePlan(plan))
     await this.#listeners.closeRemoved()
+    this.#plan = plan
     traffic.prune(snapshot)
     return { warnings: [...plan.warnings, ...warnings] }
   }
