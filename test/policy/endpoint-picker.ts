@@ -1,0 +1,108 @@
+import t from 'tap'
+import { AffinityTable } from '../../src/policy/affinity.js'
+import { RoundRobin } from '../../src/policy/balancer/round-robin.js'
+import { EndpointPicker, type NewConnection } from '../../src/policy/endpoint-picker.js'
+import { endpoint, portState, servicePort, snapshotOf } from '../fixtures/endpoint.js'
+import { FakeClock } from '../fixtures/fake-clock.js'
+
+const [a, b, c] = ['10.1.0.1', '10.1.0.2', '10.1.0.3'].map((ip) => endpoint(ip))
+const port = servicePort()
+const sticky = servicePort({ affinityTimeoutSeconds: 10 })
+
+const connection = (clientIp = '10.0.0.5'): NewConnection => ({
+  servicePortId: port.id,
+  kind: 'cluster-ip',
+  source: 'other',
+  clientIp,
+  clientPort: 40000,
+})
+
+function setUp() {
+  const clock = new FakeClock()
+  const picker = new EndpointPicker({
+    affinity: new AffinityTable({ maxClients: 100 }),
+    clock,
+    random: () => 0,
+    balancerFor: () => new RoundRobin(),
+  })
+  const pick = (from = connection(), tried = [] as readonly (typeof a & object)[]) => {
+    const picked = picker.pick(from, tried)
+    return picked.verdict === 'endpoint' ? picked.endpoint.ip : picked.verdict
+  }
+  return { clock, picker, pick }
+}
+
+t.test('a Service port that is not there, or has no endpoints, rejects', async (t) => {
+  const { picker, pick } = setUp()
+  t.equal(pick(), 'reject')
+  picker.update(snapshotOf([portState(port, [])]))
+  t.equal(pick(), 'reject')
+  picker.update(snapshotOf([portState(port, [a!])]))
+  t.equal(pick(), a!.ip)
+  picker.update(snapshotOf([]))
+  t.equal(pick(), 'reject')
+})
+
+t.test('a Local policy with endpoints elsewhere only drops', async (t) => {
+  const { picker, pick } = setUp()
+  const local = servicePort({ internalPolicyLocal: true })
+  picker.update(snapshotOf([portState(local, [a!])]))
+  t.equal(pick(), 'drop')
+})
+
+t.test('a change of another Service does not disturb the turn', async (t) => {
+  const { picker, pick } = setUp()
+  const state = portState(port, [a!, b!, c!])
+  picker.update(snapshotOf([state]))
+  t.equal(pick(), a!.ip)
+  picker.update(snapshotOf([state, portState(servicePort({ name: 'other' }), [a!])], 2))
+  t.equal(pick(), b!.ip)
+})
+
+t.test('affinity: the client stays, others go on in turn', async (t) => {
+  const { clock, picker, pick } = setUp()
+  picker.update(snapshotOf([portState(sticky, [a!, b!, c!])]))
+  t.equal(pick(), a!.ip)
+  picker.connected(connection(), a!)
+  t.equal(pick(), a!.ip)
+  t.equal(pick(connection('10.0.0.6')), b!.ip)
+  await clock.advance(9_999)
+  t.equal(pick(), a!.ip)
+  await clock.advance(1)
+  t.equal(pick(), c!.ip, 'the time-out runs from the last connection')
+})
+
+t.test('affinity: an endpoint that is gone or did not answer frees its client', async (t) => {
+  const { picker, pick } = setUp()
+  picker.update(snapshotOf([portState(sticky, [a!, b!, c!])]))
+  picker.connected(connection(), c!)
+  t.equal(pick(connection(), [c!]), a!.ip, 'tried already')
+  picker.connectFailed(connection(), c!)
+  t.equal(pick(), b!.ip)
+  picker.connected(connection(), c!)
+  picker.update(snapshotOf([portState(sticky, [a!, b!])], 2))
+  t.not(pick(), c!.ip)
+})
+
+t.test('an endpoint that failed is passed over until it answers again', async (t) => {
+  const { clock, picker, pick } = setUp()
+  picker.update(snapshotOf([portState(port, [a!, b!, c!])]))
+  picker.connectFailed(connection(), b!)
+  t.strictSame(
+    [pick(), pick(), pick(), pick()].filter((ip) => ip === b!.ip),
+    [],
+  )
+  await clock.advance(1000)
+  const next = [pick(), pick(), pick()]
+  t.equal(next.filter((ip) => ip === b!.ip).length <= 1, true)
+  picker.answered(connection(), b!)
+  t.ok([pick(), pick(), pick()].includes(b!.ip))
+})
+
+t.test('it is used all the same when nothing else is left', async (t) => {
+  const { picker, pick } = setUp()
+  picker.update(snapshotOf([portState(port, [a!, b!])]))
+  picker.connectFailed(connection(), b!)
+  t.equal(pick(connection(), [a!]), b!.ip)
+  t.equal(pick(connection(), [a!, b!]), 'exhausted')
+})
