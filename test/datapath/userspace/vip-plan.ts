@@ -95,12 +95,10 @@ t.test('what a new connection meets', async (t) => {
   t.match(only(plan(external)), { action: 'balance', allowedSources: 'all' })
   const limited = only(plan(external, [there]))
   t.equal(limited?.action, 'balance', 'pods and the node itself are short-circuited')
-  t.strictSame((limited?.allowedSources as { text: string }[]).map(({ text }) => text).sort(), [
-    '10.0.1.1/32',
-    '10.0.9.1/32',
-    '10.244.0.0/16',
-    '127.0.0.1/32',
-  ])
+  t.strictSame(
+    (limited?.allowedSources as readonly { text: string }[]).map(({ text }) => text).sort(),
+    ['10.0.1.1/32', '10.0.9.1/32', '10.244.0.0/16', '127.0.0.1/32'],
+  )
 })
 
 t.test('the first Service by name has a VIP that two claim', async (t) => {
