@@ -37,8 +37,11 @@ export async function run(args) {
   const folder = mkdtempSync(join(tmpdir(), 'kube-sluice-perf-'))
   const namespaces = new NetworkNamespaces(`ks-perf-${process.pid}`)
   const stop = () => {
-    namespaces.closeSync()
-    process.exit(130)
+    // Not closeSync(): nginx's workers are children of a child, only close() ends those too.
+    void namespaces.close().finally(() => {
+      rmSync(folder, { recursive: true, force: true })
+      process.exit(130)
+    })
   }
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
