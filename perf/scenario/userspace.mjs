@@ -1,6 +1,6 @@
 /**
  * The userspace mode against its peers: no proxy, one kernel DNAT rule, HAProxy in TCP mode, nginx
- * stream. Every contender runs at the same time, idle ones cost nothing; the load goes to one after
+ * stream. The processes all run at the same time, idle; the load goes to one after
  * the other, round by round, in an order that turns. What is compared is medians of one run.
  *
  *   client 10.0.1.2 -- 10.0.1.1 node (the contenders) -- 10.244.N.2 three pods (nginx, iperf3)
@@ -107,9 +107,14 @@ http { access_log off; server { listen 8080 backlog=4096; location / { return 20
 async function contenders(namespaces, node, folder, capture) {
   const list = [
     { name: 'direct', http: ['10.244.1.2', 8080], bulk: ['10.244.1.2', 5201], pids: [] },
-    { name: 'kernel DNAT', http: ['10.96.0.1', 80], bulk: ['10.96.0.1', 5201], pids: [] },
+    {
+      name: 'kernel DNAT',
+      http: ['10.96.0.1', 80],
+      bulk: ['10.96.0.1', 5201],
+      pids: [],
+      ...dnat(node),
+    },
   ]
-  dnat(node)
   writeFileSync(join(folder, 'haproxy.cfg'), haproxyConfig())
   writeFileSync(join(folder, 'nginx.conf'), nginxConfig(folder))
   const start = (command) => namespaces.spawn(node, command, { stdio: 'ignore' })
@@ -148,15 +153,30 @@ async function contenders(namespaces, node, folder, capture) {
   return list
 }
 
+/**
+ * The kernel's own rule, there only while it is measured: a nat hook puts connection tracking on the
+ * path of every packet of the namespace, and so of every contender (it costs HAProxy about a tenth).
+ */
+function dnatRules(pods) {
+  const endpoints = pods.map((pod, index) => `${index} : 10.244.${pod}.2 . 8080`).join(', ')
+  return `table ip perf {
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    ip daddr 10.96.0.1 tcp dport 80 dnat ip addr . port to numgen inc mod ${pods.length} map { ${endpoints} }
+    ip daddr 10.96.0.1 tcp dport 5201 dnat to 10.244.1.2:5201
+  }
+}
+`
+}
+
+/** @returns what to do before and after the load goes to the kernel's rule */
 function dnat(node) {
-  const rule = (text) =>
-    execFileSync('ip', ['netns', 'exec', node, 'iptables', '-t', 'nat', ...text.split(' ')])
-  const http = '-A PREROUTING -d 10.96.0.1 -p tcp --dport 80'
-  const each = '-m statistic --mode nth --every'
-  rule(`${http} ${each} 3 --packet 0 -j DNAT --to-destination 10.244.1.2:8080`)
-  rule(`${http} ${each} 2 --packet 0 -j DNAT --to-destination 10.244.2.2:8080`)
-  rule(`${http} -j DNAT --to-destination 10.244.3.2:8080`)
-  rule('-A PREROUTING -d 10.96.0.1 -p tcp --dport 5201 -j DNAT --to-destination 10.244.1.2:5201')
+  const nft = (args, input) =>
+    execFileSync('ip', ['netns', 'exec', node, 'nft', ...args], { input })
+  return {
+    before: () => nft(['-f', '-'], dnatRules(PODS)),
+    after: () => nft(['delete', 'table', 'ip', 'perf'], ''),
+  }
 }
 
 function haproxyConfig() {
@@ -221,7 +241,11 @@ function manifestsFor(vip) {
 
 async function measure(place, rounds, seconds) {
   const { contenders } = place
-  for (const contender of contenders) await ready(place, contender)
+  for (const contender of contenders) {
+    contender.before?.()
+    await ready(place, contender)
+    contender.after?.()
+  }
   const results = contenders.map(({ name }) => ({
     name,
     connectionsPerSecond: [],
@@ -236,7 +260,9 @@ async function measure(place, rounds, seconds) {
       const index = (turn + round) % contenders.length
       // Round 0 warms up: compilers, caches, slow-start; it does not count.
       const duration = round === 0 ? 1 : seconds
+      contenders[index].before?.()
       const figures = await measureOne(place, contenders[index], duration)
+      contenders[index].after?.()
       console.error(`round ${round}/${rounds}  ${contenders[index].name}: ${brief(figures)}`)
       if (round === 0) continue
       for (const [key, value] of Object.entries(figures)) results[index][key].push(value)
