@@ -98,6 +98,7 @@ for (const capture of ['anyip', 'tproxy', 'redirect'] as const) {
     const { client, node, pods } = cluster
     await Promise.all(pods.map((pod, i) => serveName(pod, `pod-${i + 1}`)))
     await Promise.all(pods.map((pod, i) => serveName(pod, `pod-${i + 1}`, '::', 8086)))
+    await serveName(node, 'host-1', '0.0.0.0', 8099)
     const endpoints = [1, 2, 3].map((pod) => cluster.podIp(pod))
     cluster.write([
       service('web', { clusterIP: '10.96.0.10', externalIPs: ['192.0.2.10'] }),
@@ -135,6 +136,8 @@ for (const capture of ['anyip', 'tproxy', 'redirect'] as const) {
       slice('sticky', endpoints),
       service('half-dead', { clusterIP: '10.96.0.16' }),
       slice('half-dead', [endpoints[0]!, '10.244.2.99', endpoints[2]!]),
+      service('host-network', { clusterIP: '10.96.0.18' }),
+      slice('host-network', ['10.0.1.1'], { port: 8099, protocol: 'TCP' }),
       service('dead', { clusterIP: '10.96.0.17' }),
       slice('dead', endpoints, { port: 9, protocol: 'TCP' }),
     ])
@@ -208,6 +211,15 @@ for (const capture of ['anyip', 'tproxy', 'redirect'] as const) {
       t.equal(await connectOutcome(client, '192.0.2.20', 80), 'time-out')
       t.equal(await connectOutcome(pods[0]!, '192.0.2.20', 80), 'connected')
       t.equal(await connectOutcome(client, '10.96.0.14', 80), 'connected')
+    })
+
+    await t.test('an endpoint in the host network of this node is reached by pods', async (t) => {
+      const target = { host: '10.96.0.18', port: 80, count: 3, concurrency: 1 }
+      for (const agent of [pods[0]!, client, node]) {
+        const { counts, failures } = await requestMany(agent, target)
+        t.strictSame(failures, [])
+        t.strictSame(byName(counts), { 'host-1': 3 })
+      }
     })
 
     await t.test('session affinity keeps a client on one endpoint', async (t) => {

@@ -19,10 +19,14 @@ export class ClientSource {
     return this.#pods.length > 0
   }
 
+  /** Whether an address is one of this node: what is sent there never leaves it. */
+  isOwn(ip: string): boolean {
+    return this.#own.has(ip) || ip.startsWith('127.') || ip === '::1'
+  }
+
   of(clientIp: string): SourceKind {
     // Pods first, as in kube-proxy's KUBE-EXT chains. It matters only for masquerading.
     for (const range of this.#pods) if (rangeContains(range, clientIp)) return 'pod'
-    if (this.#own.has(clientIp) || clientIp.startsWith('127.') || clientIp === '::1') return 'node'
-    return 'other'
+    return this.isOwn(clientIp) ? 'node' : 'other'
   }
 }

@@ -75,6 +75,8 @@ export class EndpointSockets {
   #sourceFor(endpoint: Endpoint, connection: NewConnection): string | undefined {
     const { keepsClientAddress, picker, clientSource, masqueradeAll } = this.#options
     if (!keepsClientAddress || connection.source === 'node') return undefined
+    // An endpoint in the host network answers by OUTPUT, where nothing diverts it to the relay.
+    if (clientSource.isOwn(endpoint.ip)) return undefined
     const state = picker.stateOf(connection.servicePortId)
     if (state === undefined) return undefined
     const masquerades = needsMasquerade({
