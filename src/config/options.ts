@@ -130,7 +130,7 @@ export const OPTIONS = {
     'auto',
     {
       ...PROXY,
-      help: "how traffic to a Service reaches the relay: tproxy keeps the client's address, anyip needs no packet filter, redirect needs only its nat table; auto takes the first that works here",
+      help: "how traffic to a Service reaches the relay: tproxy keeps the client's address, anyip needs no packet filter, redirect needs the nat table, ipset and conntrack; auto takes the first that works here",
     },
   ),
   tproxyMarkBit: row('tproxy-mark-bit', integer(0, 31), '13', {
@@ -139,7 +139,7 @@ export const OPTIONS = {
   }),
   syncPeriod: row('sync-period', duration('1s'), '30s', {
     ...PROXY,
-    help: 'how long after a failed sync it is tried again; a sync later than twice this makes the proxy unhealthy',
+    help: 'longest time between two syncs, and between two tries of one that fails; a change that waits twice as long makes the proxy unhealthy',
   }),
   minSyncPeriod: row('min-sync-period', duration('0s'), '0s', {
     ...PROXY,

@@ -8,7 +8,7 @@ import { familyOf, parseIpAddress, type IpFamily } from '../lib/ip-address.js'
 import type { Endpoint } from './endpoint.js'
 import {
   hasKey,
-  identityOf,
+  reportingFor,
   isObjectName,
   isPort,
   itemsOf,
@@ -53,12 +53,7 @@ const NO_HINTS: readonly string[] = []
 
 /** Decodes a slice as seen from the node of that name, which decides which endpoints are local. */
 export function decodeEndpointSlice(slice: V1EndpointSlice, nodeName: string): DecodeResult {
-  const problems: ObjectProblem[] = []
-  const identity = identityOf(slice.metadata)
-  const object = `EndpointSlice ${identity === undefined ? '(unnamed)' : `${identity.namespace}/${identity.name}`}`
-  const report: ReportField = (field, message) => {
-    problems.push({ object, field, message })
-  }
+  const { identity, problems, report } = reportingFor('EndpointSlice', slice.metadata)
   if (identity === undefined) {
     report('metadata.name', 'the name or the namespace is not a DNS name; the slice is ignored')
     return { slice: undefined, problems }

@@ -4,6 +4,7 @@
  * and a bad field costs only itself.
  */
 import type { V1ObjectMeta } from '@kubernetes/client-node'
+import type { ObjectProblem } from './snapshot.js'
 
 /** Takes note of a field that was left out or replaced. */
 export type ReportField = (field: string, message: string) => void
@@ -21,6 +22,25 @@ const OBJECT_NAME = /^[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?$/
 
 export function isObjectName(value: unknown): value is string {
   return typeof value === 'string' && OBJECT_NAME.test(value)
+}
+
+/** What a translator begins with: whose object it is, and where its problems go. */
+export interface Reporting {
+  /** undefined when namespace or name cannot be a name. */
+  readonly identity: ObjectIdentity | undefined
+  readonly problems: ObjectProblem[]
+  readonly report: ReportField
+}
+
+/** Begins the translation of an object of that kind; problems carry `KIND namespace/name`. */
+export function reportingFor(kind: string, metadata: V1ObjectMeta | undefined): Reporting {
+  const problems: ObjectProblem[] = []
+  const identity = identityOf(metadata)
+  const name = identity === undefined ? '(unnamed)' : `${identity.namespace}/${identity.name}`
+  const report: ReportField = (field, message) => {
+    problems.push({ object: `${kind} ${name}`, field, message })
+  }
+  return { identity, problems, report }
 }
 
 /** Namespace (`default` when absent) and name, or undefined when one of them cannot be a name. */

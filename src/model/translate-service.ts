@@ -7,7 +7,7 @@ import type { V1Service, V1ServicePort, V1ServiceSpec } from '@kubernetes/client
 import type { IpFamily } from '../lib/ip-address.js'
 import {
   hasKey,
-  identityOf,
+  reportingFor,
   isObjectName,
   isPort,
   itemsOf,
@@ -48,12 +48,7 @@ type ServicePart = Omit<ServicePort, 'id' | 'portName' | 'protocol' | 'port' | '
  * says nothing on a Service: it is a label of EndpointSlices.
  */
 export function translateService(service: V1Service, family: IpFamily): TranslatedService {
-  const problems: ObjectProblem[] = []
-  const identity = identityOf(service.metadata)
-  const object = `Service ${identity === undefined ? '(unnamed)' : `${identity.namespace}/${identity.name}`}`
-  const report: ReportField = (field, message) => {
-    problems.push({ object, field, message })
-  }
+  const { identity, problems, report } = reportingFor('Service', service.metadata)
   if (identity === undefined) {
     report('metadata.name', 'the name or the namespace is not a DNS name; the Service is ignored')
     return { servicePorts: [], problems }

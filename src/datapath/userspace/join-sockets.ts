@@ -34,7 +34,7 @@ export function joinSockets(
   const listeners: (() => void)[] = []
   const on = (socket: Socket, event: string, listener: () => void) => {
     socket.on(event, listener)
-    if (socket === client) listeners.push(() => client.off(event, listener))
+    listeners.push(() => socket.off(event, listener))
   }
   const giveBack = () => {
     client.unpipe(endpoint)
@@ -55,7 +55,6 @@ export function joinSockets(
     on(socket, 'error', () => {
       const isUntouched = client.bytesRead === 0 && endpoint.bytesRead === 0
       if (socket === endpoint && isUntouched && !client.destroyed && !client.readableEnded) {
-        endpoint.removeAllListeners('close')
         giveBack()
       } else if (!other.destroyed) other.resetAndDestroy()
     })

@@ -178,6 +178,7 @@ export class UdpSession {
     this.#leaveEndpoint()
     const since = clock.nowMs() - retryWithinMs
     this.#kept = this.#kept.filter(({ sentAtMs }) => sentAtMs >= since)
+    this.#keptBytes = this.#kept.reduce((sum, { datagram }) => sum + datagram.length, 0)
     if (this.#kept.length === 0) {
       this.close() // The next datagram starts a session anew.
       return

@@ -124,7 +124,7 @@ export class UserspaceProxier implements Datapath {
     this.#udpRelay.update(snapshot)
 
     const warnings = await this.#listeners.open(plan, localAddresses)
-    await capture.sync(this.#capturePlan(plan))
+    await capture.sync(this.#capturePlan(plan, localAddresses))
     await this.#listeners.closeRemoved()
     this.#plan = plan
     traffic.prune(snapshot)
@@ -152,7 +152,7 @@ export class UserspaceProxier implements Datapath {
     await this.#options.capture.close()
   }
 
-  #capturePlan(plan: VipPlan): CapturePlan {
+  #capturePlan(plan: VipPlan, localAddresses: readonly LocalAddress[]): CapturePlan {
     const { vips } = plan
     const planned = new Set<string>()
     const captured: CapturedVip[] = []
@@ -173,7 +173,7 @@ export class UserspaceProxier implements Datapath {
         listen,
       })
     }
-    const own = new Set(this.#options.localAddresses().map(({ address }) => address))
+    const own = new Set(localAddresses.map(({ address }) => address))
     const drainingAddresses = [...this.#tcpRelay.addressesInUse()].filter(
       (address) => !planned.has(address) && !own.has(address),
     )

@@ -11,8 +11,12 @@
  */
 import { formatAddress, familyOf, rangeContains, type IpFamily } from '../../lib/ip-address.js'
 import { messageOf } from '../../lib/errors.js'
-import type { VipListener } from './vip-listener.js'
-import { TcpVipListener, UdpVipListener, RedirectTcpListener } from './vip-listener.js'
+import {
+  RedirectTcpListener,
+  TcpVipListener,
+  UdpVipListener,
+  type VipListener,
+} from './vip-listener.js'
 import type { TcpRelay } from './tcp-relay.js'
 import type { UdpRelay } from './udp-relay.js'
 import type { LocalAddress, PlannedVip, VipPlan } from './vip-plan.js'
@@ -31,11 +35,6 @@ export class VipListeners {
 
   constructor(options: VipListenersOptions) {
     this.#options = options
-  }
-
-  /** VIPs of the plan as they are served now; the key of each socket is the key of its VIP. */
-  vip(key: string): PlannedVip | undefined {
-    return this.#plan.get(key)
   }
 
   /**
@@ -101,11 +100,10 @@ export class VipListeners {
       return
     }
     const { bindsToVip, tcpRelay, udpRelay } = this.#options
-    const isAllowed = (key: string, clientIp: string) => this.#serves(key, clientIp)
     const listener =
       vip.protocol === 'TCP'
         ? new TcpVipListener(vip, (client) => {
-            const current = isAllowed(vip.key, client.remoteAddress ?? '')
+            const current = this.#serves(vip.key, client.remoteAddress ?? '')
             if (current === undefined) client.resetAndDestroy()
             else tcpRelay.accept(client, current)
           })
@@ -113,7 +111,7 @@ export class VipListeners {
             vip,
             bindsToVip ? undefined : nodeAddressFor(vip.ipFamily, localAddresses),
             (socket, datagram, client) => {
-              const current = isAllowed(vip.key, client.address)
+              const current = this.#serves(vip.key, client.address)
               if (current !== undefined) udpRelay.receive(socket, current, datagram, client)
             },
           )

@@ -5,27 +5,27 @@
  * A node port stands once for each node address that serves it, because a socket that is bound to
  * one address answers from that address: with UDP on a node of several addresses nothing else does.
  */
-import { familyOf, formatAddress, hostRange, parseIpRange } from '../../lib/ip-address.js'
-import type { IpFamily, IpRange } from '../../lib/ip-address.js'
-import { rangeContains } from '../../lib/ip-address.js'
+import {
+  familyOf,
+  formatAddress,
+  hostRange,
+  parseIpRange,
+  rangeContains,
+  type IpFamily,
+  type IpRange,
+} from '../../lib/ip-address.js'
 import { allowedSources } from '../../model/allowed-sources.js'
 import { servicePortName, type ServicePort } from '../../model/service-port.js'
 import type { NodeState, ServicePortState, Snapshot } from '../../model/snapshot.js'
 import { selectEndpoints, vipsOf, type SourceKind, type VipKind } from '../../model/vip.js'
-import type { VipAction } from './capture.js'
+import type { CapturedVip } from './capture.js'
 
-export interface PlannedVip {
+/** A VIP before it has a socket. */
+export interface PlannedVip extends Omit<CapturedVip, 'listen'> {
   /** `TCP 10.96.0.10:80`: unique in a plan. */
   readonly key: string
   readonly servicePortId: string
   readonly kind: VipKind
-  readonly ipFamily: IpFamily
-  readonly protocol: 'TCP' | 'UDP'
-  readonly address: string
-  readonly port: number
-  readonly action: VipAction
-  readonly isNodeAddress: boolean
-  readonly allowedSources: 'all' | readonly IpRange[]
 }
 
 export interface VipPlan {
@@ -70,6 +70,10 @@ export function planVips(snapshot: Snapshot, options: VipPlanOptions): VipPlan {
   const vips = new Map<string, PlannedVip>()
   const warnings: string[] = []
   const pods = podRanges(snapshot.node, options)
+  const local = {
+    IPv4: localSourcesOf('IPv4', pods, options),
+    IPv6: localSourcesOf('IPv6', pods, options),
+  }
   for (const state of snapshot.servicePorts.values()) {
     const { servicePort } = state
     const { protocol } = servicePort
@@ -89,7 +93,7 @@ export function planVips(snapshot: Snapshot, options: VipPlanOptions): VipPlan {
         )
         continue
       }
-      const served = serveFor(state, destination.kind, pods, options)
+      const served = serveFor(state, destination.kind, local[servicePort.ipFamily])
       vips.set(key, {
         key,
         servicePortId: servicePort.id,
@@ -152,22 +156,31 @@ function nodePortAddressesOf(
     .map(({ address }) => address)
 }
 
+/** Of one family: the sources that count as this node's, and its own addresses. */
+interface LocalSources {
+  readonly ranges: readonly IpRange[]
+  readonly ips: readonly string[]
+}
+
+function localSourcesOf(
+  family: IpFamily,
+  pods: readonly IpRange[],
+  options: VipPlanOptions,
+): LocalSources {
+  const ips = options.localAddresses
+    .map(({ address }) => address)
+    .filter((address) => familyOf(address) === family)
+  const own = ips.map((address) => hostRange(address))
+  return { ranges: [...pods.filter((range) => range.family === family), ...own], ips }
+}
+
 /** What a new connection to a VIP of this kind meets, and from where one may come. */
 function serveFor(
   state: ServicePortState,
   kind: VipKind,
-  pods: readonly IpRange[],
-  options: VipPlanOptions,
+  local: LocalSources,
 ): Pick<PlannedVip, 'action' | 'allowedSources'> {
-  const family = state.servicePort.ipFamily
-  const ownIps = options.localAddresses
-    .map(({ address }) => address)
-    .filter((address) => familyOf(address) === family)
-  const localSources = [
-    ...pods.filter((range) => range.family === family),
-    ...ownIps.map((address) => hostRange(address)),
-  ]
-  const allowed = allowedSources(state, kind, { localSources, nodeIps: ownIps })
+  const allowed = allowedSources(state, kind, { localSources: local.ranges, nodeIps: local.ips })
   if (allowed !== 'all' && allowed.length === 0) return { action: 'drop', allowedSources: [] }
   const sources: readonly SourceKind[] = ['other', 'pod', 'node']
   const verdicts = sources.map((source) => selectEndpoints(state, kind, source).verdict)

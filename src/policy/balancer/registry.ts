@@ -21,8 +21,8 @@ export function balancerFor(
   onUnknown: (name: string) => void,
 ): Balancer {
   const wanted = annotations['balancer'] ?? DEFAULT_BALANCER
-  const make = BALANCERS.get(wanted)
-  if (make !== undefined) return make()
+  const balancer = createBalancer(wanted)
+  if (balancer !== undefined) return balancer
   onUnknown(wanted)
   return new RoundRobin()
 }

@@ -1,4 +1,5 @@
 /** Checks the fields of an object that the model reads, as the API server would have. */
+import { quote } from '../../model/object-fields.js'
 import type { ObjectKind } from '../cluster-source.js'
 
 export interface FieldProblem {
@@ -8,7 +9,6 @@ export interface FieldProblem {
 
 type Check = (value: unknown) => string | undefined
 
-const quote = (value: unknown): string => JSON.stringify(value)
 const integer =
   (min: number, max: number): Check =>
   (value) =>
