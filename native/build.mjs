@@ -27,7 +27,7 @@ const temporary = `${output}.${process.pid}`
 mkdirSync(join(native, 'build'), { recursive: true })
 const result = spawnSync(
   compiler,
-  [...flags, '-isystem', headersFolder(), '-o', temporary, ...sources],
+  [...flags, '-isystem', headersFolder(), '-o', temporary, ...sources, '-lmnl'],
   { stdio: 'inherit' },
 )
 if (result.error) {
@@ -35,7 +35,9 @@ if (result.error) {
 }
 if (result.status !== 0) {
   rmSync(temporary, { force: true })
-  fail(`${compiler} failed (exit ${result.status ?? result.signal}); its messages are above`)
+  fail(
+    `${compiler} failed (exit ${result.status ?? result.signal}); its messages are above; if it misses libmnl, type: apt-get install -y libmnl-dev`,
+  )
 }
 // Renamed into place: a process that has the old one loaded keeps it, two builds at once are fine.
 renameSync(temporary, output)

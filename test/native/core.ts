@@ -33,13 +33,16 @@ const skip = reasonToSkip(folder) ?? false
 const modules = readdirSync(join(native, 'test'))
   .filter((name) => name.endsWith('.c'))
   .map((name) => basename(name, '.c'))
+const core = readdirSync(join(native, 'core'))
+  .filter((name) => name.endsWith('.c'))
+  .map((name) => join(native, 'core', name))
 
 t.ok(modules.length > 0)
 for (const module of modules) {
   t.test(`${module}.c under AddressSanitizer`, { skip }, async (t) => {
     const program = join(folder, module)
-    const sources = [join(native, 'test', `${module}.c`), join(native, 'core', `${module}.c`)]
-    const built = run(compiler, [...FLAGS, ...SANITIZERS, '-o', program, ...sources])
+    const sources = [join(native, 'test', `${module}.c`), ...core]
+    const built = run(compiler, [...FLAGS, ...SANITIZERS, '-o', program, ...sources, '-lmnl'])
     t.equal(built.status, 0, built.text)
     const result = run(program, [])
     t.equal(result.status, 0, result.text)
