@@ -6,6 +6,8 @@
  * kernel refuses; src/kernel turns it into a KernelError. File descriptors that are returned
  * belong to the caller, are non-blocking and close-on-exec.
  */
+import type { QueueAddon } from './queue-addon-types.js'
+
 export interface SocketAddressArg {
   readonly address: string
   /** 0 lets the kernel choose. */
@@ -32,7 +34,7 @@ export interface OpenSocketArg {
   readonly family: 'IPv4' | 'IPv6'
 }
 
-export interface NativeAddon {
+export interface NativeAddon extends QueueAddon {
   /** Socket with the given options, bound when asked, not listening and not connected. Returns the fd. */
   openSocket(options: OpenSocketArg): number
   /** close(2), for a descriptor that was never handed to Node. */

@@ -1,0 +1,68 @@
+/**
+ * The part of the native addon that receives packets from nfnetlink queues, call by call; see
+ * addon-types.ts for what all calls have in common.
+ */
+
+/** A queue that is open; what it is, only native code knows. */
+export interface QueueHandle {
+  readonly brand: 'queue'
+}
+
+export interface OpenQueueArg {
+  /** Number of the first queue. */
+  readonly first: number
+  /** Queues, one after the other, as `NFQUEUE --queue-balance` names them. */
+  readonly count: number
+  /** Packets received by one call, 1..1024. */
+  readonly batch: number
+  /** Bytes copied of each packet, from its IP header on; 0..65535. */
+  readonly copyRange: number
+  /** Packets that each queue holds. */
+  readonly length: number
+  /** Receive buffer of the socket. */
+  readonly bufferBytes: number
+  /** NFQA_CFG_F_FAIL_OPEN: what a full queue cannot take passes unmarked. */
+  readonly failOpen: boolean
+  /** NFQA_CFG_F_GSO: large packets are not split for us. */
+  readonly gso: boolean
+}
+
+export interface QueueState {
+  /** To wait for; owned by the queue. */
+  readonly fd: number
+  /** Receive buffer as the kernel granted it. */
+  readonly bufferBytes: number
+  /** What queueReceive needs for `copies`. */
+  readonly copiesBytes: number
+  /** Messages that were no packets. */
+  readonly strays: number
+}
+
+export interface QueueAddon {
+  /** Length of a record in 32-bit words; PacketWord has their places. */
+  readonly packetWords: number
+  /**
+   * Binds to queues of the calling thread's network namespace. Throws EBUSY when another process
+   * has one of them, EPERM without CAP_NET_ADMIN.
+   */
+  openQueue(options: OpenQueueArg): QueueHandle
+  /** Unbinds; the kernel drops what waits for a verdict. Twice is fine. */
+  closeQueue(queue: QueueHandle): void
+  queueState(queue: QueueHandle): QueueState
+  /**
+   * Takes the packets that wait, at most a batch; returns how many. Does not block. `records` has
+   * room for a batch, `copies` has copiesBytes; both are written and not kept. The verdict of each
+   * record is set to ACCEPT.
+   */
+  queueReceive(queue: QueueHandle, records: Uint32Array, copies: Uint8Array): number
+  /** Sends the verdicts of the first `count` records, in their order. */
+  queueAnswer(queue: QueueHandle, records: Uint32Array, count: number): void
+  /** Waits until one of at most 16 descriptors can be read: a bit for each; 0 after timeoutMs (-1: never). Blocks the thread. */
+  waitReadable(fds: Int32Array, timeoutMs: number): number
+  /** eventfd(2), non-blocking. */
+  openEvent(): number
+  /** Makes it readable. */
+  signalEvent(fd: number): void
+  /** Makes it unreadable. */
+  clearEvent(fd: number): void
+}
