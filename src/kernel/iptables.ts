@@ -12,7 +12,7 @@ export type IptablesVariant = '' | '-legacy' | '-nft'
 
 export type IptablesTable = 'mangle' | 'nat' | 'filter'
 
-export type IptablesHook = 'PREROUTING' | 'INPUT' | 'FORWARD' | 'OUTPUT'
+export type IptablesHook = 'PREROUTING' | 'INPUT' | 'FORWARD' | 'OUTPUT' | 'POSTROUTING'
 
 export interface IptablesChain {
   readonly table: IptablesTable

@@ -12,6 +12,7 @@ import type { Server, Socket } from 'node:net'
 import { KernelError } from '../lib/errors.js'
 import type { IpFamily } from '../lib/ip-address.js'
 import { loadAddon } from './addon.js'
+import { kernelCall } from './kernel-call.js'
 import type { OpenSocketArg, SocketAddressArg } from './addon-types.js'
 
 /**
@@ -21,12 +22,12 @@ import type { OpenSocketArg, SocketAddressArg } from './addon-types.js'
  */
 export function openSocket(options: OpenSocketArg): number {
   const at = options.bind === undefined ? '' : ` ${describe(options.bind)}`
-  return guard(`open ${options.type} socket${at}`, () => loadAddon().openSocket(options))
+  return kernelCall(`open ${options.type} socket${at}`, () => loadAddon().openSocket(options))
 }
 
 /** Closes a descriptor that was never handed to Node. */
 export function closeSocket(fd: number): void {
-  guard(`close socket ${fd}`, () => {
+  kernelCall(`close socket ${fd}`, () => {
     loadAddon().closeSocket(fd)
   })
 }
@@ -37,7 +38,7 @@ export function closeSocket(fd: number): void {
  * @throws KernelError; ENOMEM when the program is larger than net.core.optmem_max allows
  */
 export function setSocketFilter(fd: number, filter: Uint8Array): void {
-  guard(`filter socket ${fd}`, () => {
+  kernelCall(`filter socket ${fd}`, () => {
     loadAddon().setSocketFilter(fd, filter)
   })
 }
@@ -48,7 +49,7 @@ export function setSocketFilter(fd: number, filter: Uint8Array): void {
  */
 export function originalDestination(fd: number, family: IpFamily): SocketAddressArg | undefined {
   try {
-    return guard(`original destination of socket ${fd}`, () =>
+    return kernelCall(`original destination of socket ${fd}`, () =>
       loadAddon().originalDestination(fd, family),
     )
   } catch (error) {
@@ -65,7 +66,9 @@ export function originalDestination(fd: number, family: IpFamily): SocketAddress
  * @returns the soft limit now in force
  */
 export function raiseFileLimit(wanted: number): number {
-  return guard(`raise limit of open files to ${wanted}`, () => loadAddon().raiseFileLimit(wanted))
+  return kernelCall(`raise limit of open files to ${wanted}`, () =>
+    loadAddon().raiseFileLimit(wanted),
+  )
 }
 
 /**
@@ -95,18 +98,4 @@ function handleOf(socket: object): Handle | undefined {
 
 function describe({ address, port }: SocketAddressArg): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-}
-
-function guard<T>(operation: string, call: () => T): T {
-  try {
-    return call()
-  } catch (error) {
-    if (!isSystemError(error)) throw error
-    const { code, syscall, message } = error
-    throw new KernelError(`${operation}: ${syscall}`, code, message, { cause: error })
-  }
-}
-
-function isSystemError(error: unknown): error is Error & { code: string; syscall: string } {
-  return error instanceof Error && 'syscall' in error && 'code' in error
 }

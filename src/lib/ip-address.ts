@@ -37,6 +37,13 @@ export function familyOf(canonical: string): IpFamily {
   return canonical.includes(':') ? 'IPv6' : 'IPv4'
 }
 
+/** The 4 or 16 bytes of an address in network order. Throws RangeError when the text is none. */
+export function addressBytes(ip: string): Uint8Array {
+  const bytes = parseBytes(ip)
+  if (bytes === undefined) throw new RangeError(`not an IP address: ${ip}`)
+  return bytes
+}
+
 /**
  * A CIDR range with its host bits zeroed, or undefined when the text is none. Never throws.
  * An IPv4-mapped range of at least /96 is the IPv4 range, as Go's net.IPNet prints it.
@@ -55,8 +62,7 @@ export function parseIpRange(text: string): IpRange | undefined {
 
 /** The range that holds just this address (/32 or /128). Throws RangeError unless `ip` is canonical. */
 export function hostRange(ip: string): IpRange {
-  const bytes = parseBytes(ip)
-  if (bytes === undefined) throw new RangeError(`not an IP address: ${ip}`)
+  const bytes = addressBytes(ip)
   return makeRange(bytes, bytes.length * 8)
 }
 
@@ -131,7 +137,8 @@ function unmapped(bytes: Uint8Array): Uint8Array {
   return isMapped ? bytes.subarray(12) : bytes
 }
 
-function printAddress(bytes: Uint8Array): string {
+/** The canonical text of 4 or 16 bytes in network order. */
+export function printAddress(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.')
   return (ipaddr.fromByteArray([...bytes]) as ipaddr.IPv6).toRFC5952String()
 }

@@ -2,7 +2,6 @@
  * Whether a connection must reach its endpoint from an address of this node rather than from the
  * client's own. Source of the rules: kube-proxy pkg/proxy/iptables/proxier.go.
  */
-import type { Endpoint } from './endpoint.js'
 import type { ServicePort } from './service-port.js'
 import type { SourceKind, VipKind } from './vip.js'
 
@@ -17,9 +16,8 @@ export interface MasqueradeInput {
   readonly servicePort: Pick<ServicePort, 'externalPolicyLocal'>
   readonly kind: VipKind
   readonly source: SourceKind
-  /** Canonical. */
-  readonly clientIp: string
-  readonly endpoint: Pick<Endpoint, 'ip'>
+  /** Whether the client is the endpoint. */
+  readonly isHairpin: boolean
   readonly options: MasqueradeOptions
 }
 
@@ -35,7 +33,7 @@ export interface MasqueradeInput {
  */
 export function needsMasquerade(input: MasqueradeInput): boolean {
   const { kind, source, options } = input
-  if (input.clientIp === input.endpoint.ip) return true
+  if (input.isHairpin) return true
   if (kind === 'cluster-ip') {
     return options.masqueradeAll || (options.hasLocalDetector && source !== 'pod')
   }

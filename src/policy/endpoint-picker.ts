@@ -64,7 +64,22 @@ export class EndpointPicker {
     for (const id of this.#entries.keys()) {
       if (!snapshot.servicePorts.has(id)) this.#entries.delete(id)
     }
-    for (const [id, state] of snapshot.servicePorts) this.#updatePort(id, state)
+    for (const [id, state] of snapshot.servicePorts) this.set(id, state)
+  }
+
+  /** Goes over to a new state of one Service port. */
+  set(id: string, state: ServicePortState): void {
+    this.#updatePort(id, state)
+  }
+
+  /** The Service port has gone. */
+  remove(id: string): void {
+    this.#entries.delete(id)
+  }
+
+  /** Whether the endpoint did not answer lately and is only tried. */
+  isFailing(servicePortId: string, endpoint: Endpoint): boolean {
+    return this.#entries.get(servicePortId)?.failing.has(endpoint) === true
   }
 
   /** The Service port as the picker sees it now; undefined when it has gone. */

@@ -40,6 +40,10 @@ export class FailingEndpoints {
     if (this.#failing.size > 0) this.#failing.delete(endpoint.id)
   }
 
+  has(endpoint: Endpoint): boolean {
+    return this.#failing.size > 0 && this.#failing.has(endpoint.id)
+  }
+
   /** Forgets endpoints that are no longer there. */
   retain(endpoints: readonly Endpoint[]): void {
     if (this.#failing.size === 0) return

@@ -15,7 +15,7 @@ interface Row {
   readonly sources: readonly SourceKind[]
   readonly isLocalPolicy?: boolean
   readonly options?: MasqueradeInput['options']
-  readonly clientIp?: string
+  readonly isHairpin?: boolean
   readonly expected: boolean
 }
 
@@ -81,7 +81,7 @@ const ROWS: readonly Row[] = [
     sources: SOURCES,
     isLocalPolicy: true,
     options: NO_DETECTOR,
-    clientIp: '10.0.0.1',
+    isHairpin: true,
     expected: true,
   },
 ]
@@ -94,8 +94,7 @@ for (const row of ROWS) {
           servicePort: { externalPolicyLocal: row.isLocalPolicy ?? false },
           kind,
           source,
-          clientIp: row.clientIp ?? '10.0.0.9',
-          endpoint: { ip: '10.0.0.1' },
+          isHairpin: row.isHairpin ?? false,
           options: row.options ?? DETECTOR,
         })
         t.equal(masquerades, row.expected, `${source} to ${kind}`)

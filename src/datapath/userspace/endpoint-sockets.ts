@@ -83,8 +83,7 @@ export class EndpointSockets {
       servicePort: state.servicePort,
       kind: connection.kind,
       source: connection.source,
-      clientIp: connection.clientIp,
-      endpoint,
+      isHairpin: connection.clientIp === endpoint.ip,
       options: { masqueradeAll, hasLocalDetector: clientSource.hasLocalDetector },
     })
     return masquerades ? undefined : connection.clientIp

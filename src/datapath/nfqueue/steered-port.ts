@@ -1,0 +1,93 @@
+/**
+ * A Service port as the steering thread gets it: packed small enough that 250,000 endpoints cross
+ * to it in one go, and unpacked when the first connection comes.
+ */
+import { familyOf } from '../../lib/ip-address.js'
+import type { Endpoint } from '../../model/endpoint.js'
+import type { ServicePort } from '../../model/service-port.js'
+import type { ServicePortState } from '../../model/snapshot.js'
+import type { VipKind } from '../../model/vip.js'
+import { addressWords } from '../../packet/address-words.js'
+
+/** One VIP of a Service port. */
+export interface PackedVip {
+  readonly kind: VipKind
+  /** Undefined: a node port, at any address that the rules let through. */
+  readonly address: string | undefined
+  readonly port: number
+  /** CIDR ranges of the sources that may come; undefined: all. */
+  readonly allowedSources: readonly string[] | undefined
+}
+
+export interface PackedPort {
+  readonly servicePort: ServicePort
+  readonly hasAny: boolean
+  /** One line an endpoint: `SLOT FLAGS ID IP PORT`; see EndpointFlag. */
+  readonly endpoints: string
+  readonly vips: readonly PackedVip[]
+}
+
+export const EndpointFlag = { cluster: 1, local: 2, ready: 4 } as const
+
+/** An endpoint with the number by which the kernel knows it. */
+export interface SteeredEndpoint extends Endpoint {
+  readonly slot: number
+  readonly words: Uint32Array
+}
+
+/** Packs the endpoints that may get connections; `slotOf` numbers them. */
+export function packEndpoints(
+  state: ServicePortState,
+  slotOf: (endpoint: Endpoint) => number,
+): string {
+  const cluster = new Set(state.cluster)
+  const local = new Set(state.local)
+  let text = ''
+  for (const endpoint of state.reachable) {
+    const flags =
+      (cluster.has(endpoint) ? EndpointFlag.cluster : 0) |
+      (local.has(endpoint) ? EndpointFlag.local : 0) |
+      (endpoint.isReady ? EndpointFlag.ready : 0)
+    const { id, ip, port } = endpoint
+    text += `${slotOf(endpoint)} ${flags} ${id} ${ip} ${port}\n`
+  }
+  return text
+}
+
+/** The state that an EndpointPicker takes. What nobody picks by (names, hints) is empty. */
+export function unpackPort({ servicePort, hasAny, endpoints: text }: PackedPort): ServicePortState {
+  const endpoints: SteeredEndpoint[] = []
+  const cluster: SteeredEndpoint[] = []
+  const local: SteeredEndpoint[] = []
+  for (const line of text.split('\n')) {
+    if (line === '') continue
+    const [slot, flagText, id = '', ip = '', port] = line.split(' ')
+    const flags = Number(flagText)
+    const isReady = (flags & EndpointFlag.ready) !== 0
+    const endpoint: SteeredEndpoint = {
+      id,
+      ip,
+      port: Number(port),
+      slot: Number(slot),
+      words: addressWords(ip),
+      isLocal: (flags & EndpointFlag.local) !== 0,
+      isReady,
+      isServing: true,
+      isTerminating: !isReady,
+      zoneHints: [],
+      nodeHints: [],
+      nodeName: undefined,
+      zone: undefined,
+      podName: undefined,
+    }
+    endpoints.push(endpoint)
+    if ((flags & EndpointFlag.cluster) !== 0) cluster.push(endpoint)
+    if ((flags & EndpointFlag.local) !== 0) local.push(endpoint)
+  }
+  return { servicePort, endpoints, cluster, local, reachable: endpoints, hasAny }
+}
+
+/** 4 or 6. */
+export function familyNumber(ip: string): number {
+  return familyOf(ip) === 'IPv4' ? 4 : 6
+}

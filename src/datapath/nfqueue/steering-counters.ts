@@ -1,0 +1,94 @@
+/**
+ * What the steering thread counts, in memory that it shares with the main thread: written by the
+ * one, read by the other at any time without asking. Single numbers are always whole; two of them
+ * may be of different moments.
+ */
+
+/** Totals, in their order in memory. */
+export const STEERING_TOTALS = [
+  /** Packets received, and the batches that they came in. */
+  'packets',
+  'batches',
+  /** Verdicts by what they say. */
+  'steered',
+  'rejected',
+  'dropped',
+  /** Left to the standby rules: no VIP of ours (any more), or not readable. */
+  'passed',
+  /** Packets that got the verdict of an earlier one of the same 5-tuple. */
+  'repeatedVerdicts',
+  /** SYNs that came again because nobody had answered. */
+  'unansweredSyns',
+  /** Connects that an endpoint, or a router on the way, refused. */
+  'refusals',
+  /** Of these two, those that were steered to another endpoint, and those that could not be. */
+  'retries',
+  'exhausted',
+  /** Connection tracking: events taken in, overruns of their socket, dumps to make up for one. */
+  'events',
+  'eventOverruns',
+  'resyncs',
+] as const
+
+export type SteeringTotal = (typeof STEERING_TOTALS)[number]
+
+export interface SteeringCounterMemory {
+  readonly totals: SharedArrayBuffer
+  readonly slots: SharedArrayBuffer
+}
+
+const PER_SLOT = 5
+
+export class SteeringCounters {
+  readonly memory: SteeringCounterMemory
+  readonly #totals: Float64Array
+  /** Connections that the kernel tracks and that have not ended. */
+  readonly open: Int32Array
+  /** Connections steered there. */
+  readonly steered: Uint32Array
+  /** Connects that it did not answer or refused. */
+  readonly failures: Uint32Array
+  /** Of the failures, those that were tried elsewhere, and those that the client saw. */
+  readonly retries: Uint32Array
+  readonly exhausted: Uint32Array
+
+  /** For slots up to maxSlot; or a view of what another thread has made. */
+  constructor(from: number | SteeringCounterMemory) {
+    this.memory =
+      typeof from === 'number'
+        ? {
+            totals: new SharedArrayBuffer(STEERING_TOTALS.length * 8),
+            slots: new SharedArrayBuffer((from + 1) * PER_SLOT * 4),
+          }
+        : from
+    const { totals, slots } = this.memory
+    const count = slots.byteLength / (PER_SLOT * 4)
+    this.#totals = new Float64Array(totals)
+    this.open = new Int32Array(slots, 0, count)
+    this.steered = new Uint32Array(slots, count * 4, count)
+    this.failures = new Uint32Array(slots, count * 8, count)
+    this.retries = new Uint32Array(slots, count * 12, count)
+    this.exhausted = new Uint32Array(slots, count * 16, count)
+  }
+
+  add(total: number, by = 1): void {
+    this.#totals[total] = (this.#totals[total] ?? 0) + by
+  }
+
+  total(name: SteeringTotal): number {
+    return this.#totals[Total[name]] ?? 0
+  }
+
+  /** A slot begins a new life: everything but what is still open. */
+  resetSlot(slot: number): void {
+    this.steered[slot] = 0
+    this.failures[slot] = 0
+    this.retries[slot] = 0
+    this.exhausted[slot] = 0
+  }
+}
+
+/** Index of each total, for `add`. */
+export const Total = Object.fromEntries(
+  STEERING_TOTALS.map((name, index) => [name, index]),
+) as Readonly<Record<SteeringTotal, number>>

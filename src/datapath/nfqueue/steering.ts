@@ -1,0 +1,416 @@
+/**
+ * Decides, packet by packet, what becomes of a new connection to a VIP. Policy only: packets come
+ * as records (packet-word.ts) and leave with a verdict; what has to be done to the kernel is asked
+ * of a SteeringKernel.
+ *
+ *   first queue     the first packet of a connection           -> an endpoint, reject or drop
+ *   answers queue   a SYN that nobody has answered, again      -> another endpoint
+ *                   a RST or ICMP error that refuses a connect -> another endpoint, the refusal held back
+ *
+ * Nothing here throws, logs or waits, and a first packet costs no allocation but what the Service
+ * port's balancer makes.
+ */
+import type { Endpoint } from '../../model/endpoint.js'
+import { needsMasquerade, type MasqueradeOptions } from '../../model/masquerade.js'
+import type { ServicePortState } from '../../model/snapshot.js'
+import type { SourceKind, VipKind } from '../../model/vip.js'
+import {
+  equalAddresses,
+  formatAddressWords,
+  isInRanges,
+  type RangeWords,
+} from '../../packet/address-words.js'
+import { type MarkLayout, markOf } from '../../packet/mark-layout.js'
+import {
+  Hook,
+  IpProtocol,
+  PacketFlag,
+  PacketWord,
+  TcpFlag,
+  Verdict,
+} from '../../packet/packet-word.js'
+import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
+import type { FlowTable } from './flow-table.js'
+import { type SteeringCounters, Total } from './steering-counters.js'
+import type { SteeredEndpoint } from './steered-port.js'
+import type { VipEntry, VipTable } from './vip-table.js'
+
+/** What steering asks of the kernel. Neither may throw. */
+export interface SteeringKernel {
+  /** Deletes the conntrack entry with this original 5-tuple (FlowTable.readTuple). */
+  deleteEntry(family: number, tuple: Uint32Array): void
+  /** Sends a SYN again, as it was. */
+  sendAgain(syn: Uint8Array): void
+}
+
+/** Where clients are, by address. */
+export interface SteeringSources {
+  /** Ranges of the local detector. */
+  readonly pods: readonly RangeWords[]
+  /** Addresses of this node. */
+  readonly node: readonly RangeWords[]
+}
+
+export interface SteeringOptions {
+  readonly layout: MarkLayout
+  readonly picker: EndpointPicker
+  readonly vips: VipTable
+  readonly flows: FlowTable
+  readonly counters: SteeringCounters
+  readonly kernel: SteeringKernel
+  /** Number of the answers queue. */
+  readonly answersQueue: number
+  /** Endpoints tried for one connection, 1..10. */
+  readonly attempts: number
+  readonly masqueradeAll: boolean
+}
+
+/** A SYN that comes again sooner than this was on the way already when the verdict fell. */
+const MIN_REPEAT_MS = 300
+/** Datagrams of one socket that come this close together are of one flow. */
+const SAME_FLOW_MS = 1000
+/** A failing endpoint on trial that has not failed again by then has answered. */
+const TRIAL_MS = 3000
+const MAX_TRIALS = 64
+
+const SOURCES: readonly SourceKind[] = ['other', 'pod', 'node']
+
+interface Trial {
+  readonly connection: NewConnection
+  readonly endpoint: SteeredEndpoint
+  readonly place: number
+  readonly attempts: number
+  readonly atMs: number
+}
+
+/** The connection at hand, for the picker: one object for all, read and never kept. */
+class CurrentConnection implements NewConnection {
+  servicePortId = ''
+  kind: VipKind = 'cluster-ip'
+  source: SourceKind = 'other'
+  clientPort = 0
+  words: Uint32Array = new Uint32Array()
+  at = 0
+  family = 4
+
+  /** Made only for balancers and affinities that ask for it. */
+  get clientIp(): string {
+    return formatAddressWords(this.words, this.at, this.family)
+  }
+}
+
+export class Steering {
+  readonly #options: SteeringOptions
+  readonly #current = new CurrentConnection()
+  readonly #tuple = new Uint32Array(10)
+  #sources: SteeringSources = { pods: [], node: [] }
+  #masquerade: MasqueradeOptions
+  #trials: Trial[] = []
+  /** The packet at hand. */
+  #records: Uint32Array = new Uint32Array()
+  #base = 0
+  #copies: Uint8Array = new Uint8Array()
+  #nowMs = 0
+
+  constructor(options: SteeringOptions) {
+    this.#options = options
+    this.#masquerade = { masqueradeAll: options.masqueradeAll, hasLocalDetector: false }
+  }
+
+  setSources(sources: SteeringSources, hasLocalDetector: boolean): void {
+    this.#sources = sources
+    this.#masquerade = { masqueradeAll: this.#options.masqueradeAll, hasLocalDetector }
+  }
+
+  /** Writes the verdict of the packet at `base`. `copies` holds its bytes, as the record says. */
+  decide(records: Uint32Array, base: number, copies: Uint8Array, nowMs: number): void {
+    this.#records = records
+    this.#base = base
+    this.#copies = copies
+    this.#nowMs = nowMs
+    const flags = this.#word(PacketWord.flags)
+    if (this.#word(PacketWord.queue) === this.#options.answersQueue) {
+      this.#decideAnswer()
+    } else if ((flags & PacketFlag.hasPorts) === 0) {
+      this.#pass()
+    } else {
+      this.#decideFirst()
+    }
+  }
+
+  /** To be called about once a second. */
+  tick(nowMs: number): void {
+    if (this.#trials.length === 0) return
+    const { flows, picker } = this.#options
+    this.#trials = this.#trials.filter((trial) => {
+      if (nowMs - trial.atMs < TRIAL_MS) return true
+      const isSame = flows.lastSlot(trial.place) === trial.endpoint.slot
+      if (isSame && flows.attempts[trial.place] === trial.attempts) {
+        picker.answered(trial.connection, trial.endpoint)
+      }
+      return false
+    })
+  }
+
+  #decideFirst(): void {
+    const { flows, vips, counters } = this.#options
+    const vip = vips.find(this.#records, this.#base)
+    if (vip === undefined) {
+      this.#pass()
+      return
+    }
+    const known = flows.find(this.#records, this.#base)
+    if (known >= 0 && this.#isSameFlow(known, vip)) {
+      counters.add(Total.repeatedVerdicts)
+      this.#steer(flows.mark[known] ?? 0)
+      return
+    }
+    if (!isAllowed(vip, this.#records, this.#base)) {
+      this.#drop()
+      return
+    }
+    const place = flows.add(this.#records, this.#base)
+    flows.vip[place] = vip.id
+    flows.source[place] = this.#sourceOf()
+    flows.atMs[place] = this.#nowMs
+    const mark = this.#pick(place, vip, this.#records, this.#base + PacketWord.source)
+    if (mark === 0) {
+      this.#drop()
+      return
+    }
+    flows.mark[place] = mark
+    this.#keepSyn(place)
+    this.#steer(mark)
+  }
+
+  /**
+   * Whether a packet belongs to a flow that has its verdict already: a datagram that waited in the
+   * queue with the first one, the SYN of a connection that is being sent to another endpoint.
+   */
+  #isSameFlow(place: number, vip: VipEntry): boolean {
+    const { flows, layout, vips } = this.#options
+    if (flows.vip[place] !== vip.id) return false
+    if (this.#word(PacketWord.protocol) === IpProtocol.tcp) {
+      if (flows.sequence[place] !== this.#word(PacketWord.tcpSequence)) return false
+    } else if (this.#nowMs - (flows.atMs[place] ?? 0) > SAME_FLOW_MS) return false
+    const isRejected = ((flows.mark[place] ?? 0) & layout.rejectBit) !== 0
+    return isRejected || vips.endpointAt(vip, flows.lastSlot(place)) !== undefined
+  }
+
+  /** Bits of the mark for the flow's next endpoint, or the reject bit; 0 to drop it. */
+  #pick(place: number, vip: VipEntry, words: Uint32Array, at: number): number {
+    const { flows, picker, vips, layout, counters } = this.#options
+    const source = SOURCES[flows.source[place] ?? 0] ?? 'other'
+    const state = vips.unpacked(vip)
+    const connection = this.#connection(vip, source, place)
+    connection.words = words
+    connection.at = at
+    const picked = picker.pick(connection, triedOf(flows, place, state))
+    if (picked.verdict === 'reject') return layout.rejectBit
+    if (picked.verdict !== 'endpoint') return 0
+    const endpoint = picked.endpoint as SteeredEndpoint
+    flows.tried(place, endpoint.slot)
+    const { slot } = endpoint
+    counters.steered[slot] = (counters.steered[slot] ?? 0) + 1
+    picker.connected(connection, endpoint)
+    if (picker.isFailing(connection.servicePortId, endpoint)) this.#putOnTrial(endpoint, place)
+    const masquerade = needsMasquerade({
+      servicePort: state.servicePort,
+      kind: vip.kind,
+      source,
+      isHairpin: equalAddresses(words, at, endpoint.words, 0),
+      options: this.#masquerade,
+    })
+    return markOf(layout, slot, { masquerade })
+  }
+
+  #connection(vip: VipEntry, source: SourceKind, place: number): CurrentConnection {
+    const { flows } = this.#options
+    const connection = this.#current
+    flows.readTuple(place, this.#tuple)
+    connection.servicePortId = vip.port.id
+    connection.kind = vip.kind
+    connection.source = source
+    connection.family = flows.family[place] ?? 4
+    connection.clientPort = (this.#tuple[8] ?? 0) >>> 16
+    connection.words = this.#tuple
+    connection.at = 0
+    return connection
+  }
+
+  #putOnTrial(endpoint: SteeredEndpoint, place: number): void {
+    if (this.#trials.length >= MAX_TRIALS) return
+    const { servicePortId, kind, source, clientIp, clientPort } = this.#current
+    this.#trials.push({
+      connection: { servicePortId, kind, source, clientIp, clientPort },
+      endpoint,
+      place,
+      attempts: this.#options.flows.attempts[place] ?? 0,
+      atMs: this.#options.flows.atMs[place] ?? 0,
+    })
+  }
+
+  #decideAnswer(): void {
+    const flags = this.#word(PacketWord.flags)
+    const tcpFlags = this.#word(PacketWord.tcpFlags)
+    if ((flags & PacketFlag.hasTcp) !== 0 && (tcpFlags & TcpFlag.rst) !== 0) {
+      this.#decideReset()
+    } else if ((flags & PacketFlag.hasInner) !== 0) {
+      this.#decideUnreachable()
+    } else if ((flags & PacketFlag.hasTcp) !== 0 && isSyn(tcpFlags)) {
+      this.#decideRepeat()
+    }
+    // Everything else keeps the verdict that it came with: accept.
+  }
+
+  /** A SYN that its client sends again: nobody has answered the one before. */
+  #decideRepeat(): void {
+    const { flows, vips, counters } = this.#options
+    const vip = vips.find(this.#records, this.#base)
+    if (vip === undefined) return
+    let place = flows.find(this.#records, this.#base)
+    if (place >= 0 && this.#nowMs - (flows.atMs[place] ?? 0) < MIN_REPEAT_MS) return
+    counters.add(Total.unansweredSyns)
+    if (place < 0 || flows.vip[place] !== vip.id) {
+      // Steered before we were started, or longer ago than we remember: whose fault, nobody knows.
+      place = flows.add(this.#records, this.#base)
+      flows.vip[place] = vip.id
+      flows.source[place] = this.#sourceOf()
+    } else {
+      this.#failed(place, vip)
+    }
+    this.#keepSyn(place)
+    if (this.#retry(place, vip)) this.#hold()
+  }
+
+  /** The endpoint's RST: to the SYN when it acknowledges exactly that (RFC 9293, 3.10.7.1). */
+  #decideReset(): void {
+    const sequence = (this.#word(PacketWord.tcpAcknowledged) - 1) >>> 0
+    const port = this.#word(PacketWord.destinationPort)
+    const at = this.#base + PacketWord.destination
+    const place = this.#options.flows.findByStart(this.#records, at, port, sequence)
+    if (place >= 0) this.#refused(place)
+  }
+
+  /** An ICMP error about a SYN: nobody is there, or somebody on the way says no. */
+  #decideUnreachable(): void {
+    const { flows } = this.#options
+    if (this.#word(PacketWord.innerProtocol) !== IpProtocol.tcp) return
+    const port = this.#word(PacketWord.innerSourcePort)
+    const sequence = this.#word(PacketWord.innerTcpSequence)
+    const at = this.#base + PacketWord.innerSource
+    const place = flows.findByStart(this.#records, at, port, sequence)
+    if (place < 0) return
+    this.#refused(place)
+  }
+
+  #refused(place: number): void {
+    const { flows, vips, counters } = this.#options
+    const vip = vips.byId(flows.vip[place] ?? -1)
+    if (vip === undefined) return
+    counters.add(Total.refusals)
+    this.#failed(place, vip)
+    if (this.#retry(place, vip)) this.#hold()
+  }
+
+  #failed(place: number, vip: VipEntry): void {
+    const { flows, picker, counters, vips } = this.#options
+    const slot = flows.lastSlot(place)
+    if (slot === 0) return
+    counters.failures[slot] = (counters.failures[slot] ?? 0) + 1
+    const endpoint = vips.endpointAt(vip, slot)
+    const source = SOURCES[flows.source[place] ?? 0] ?? 'other'
+    if (endpoint) picker.connectFailed(this.#connection(vip, source, place), endpoint)
+  }
+
+  /** Steers the flow to an endpoint that has not been tried and sends its SYN there; false: there is none. */
+  #retry(place: number, vip: VipEntry): boolean {
+    const { flows, kernel, counters, attempts, layout } = this.#options
+    const slot = flows.lastSlot(place)
+    const syn = flows.syn(place)
+    let mark = 0
+    if (syn !== undefined && (flows.attempts[place] ?? 0) < attempts) {
+      flows.readTuple(place, this.#tuple)
+      mark = this.#pick(place, vip, this.#tuple, 0)
+    }
+    if (syn === undefined || mark === 0 || mark === layout.rejectBit) {
+      counters.add(Total.exhausted)
+      counters.exhausted[slot] = (counters.exhausted[slot] ?? 0) + 1
+      return false
+    }
+    counters.add(Total.retries)
+    counters.retries[slot] = (counters.retries[slot] ?? 0) + 1
+    flows.mark[place] = mark
+    flows.atMs[place] = this.#nowMs
+    flows.readTuple(place, this.#tuple)
+    kernel.deleteEntry(flows.family[place] ?? 4, this.#tuple)
+    kernel.sendAgain(syn)
+    return true
+  }
+
+  #sourceOf(): number {
+    const family = this.#word(PacketWord.family)
+    const at = this.#base + PacketWord.source
+    if (isInRanges(this.#sources.pods, family, this.#records, at)) return SOURCES.indexOf('pod')
+    const isOwn =
+      this.#word(PacketWord.hook) === Hook.output ||
+      isInRanges(this.#sources.node, family, this.#records, at)
+    return SOURCES.indexOf(isOwn ? 'node' : 'other')
+  }
+
+  #steer(mark: number): void {
+    const { layout, counters } = this.#options
+    const own = this.#word(PacketWord.mark)
+    this.#records[this.#base + PacketWord.verdict] = Verdict.acceptMarked
+    this.#records[this.#base + PacketWord.verdictMark] = (own & ~layout.mask) | mark
+    counters.add((mark & layout.rejectBit) === 0 ? Total.steered : Total.rejected)
+  }
+
+  #pass(): void {
+    this.#records[this.#base + PacketWord.verdict] = Verdict.accept
+    this.#options.counters.add(Total.passed)
+  }
+
+  #drop(): void {
+    this.#records[this.#base + PacketWord.verdict] = Verdict.drop
+    this.#options.counters.add(Total.dropped)
+  }
+
+  /** Dropped too, but no client is turned away by it. */
+  #hold(): void {
+    this.#records[this.#base + PacketWord.verdict] = Verdict.drop
+  }
+
+  #keepSyn(place: number): void {
+    if (this.#word(PacketWord.protocol) !== IpProtocol.tcp) return
+    if (!isSyn(this.#word(PacketWord.tcpFlags))) return
+    if ((this.#word(PacketWord.flags) & PacketFlag.isTruncated) !== 0) return
+    const length = this.#word(PacketWord.copyLength)
+    this.#options.flows.keepSyn(place, this.#copies, this.#word(PacketWord.copyOffset), length)
+  }
+
+  #word(word: number): number {
+    return this.#records[this.#base + word] ?? 0
+  }
+}
+
+/** The first packet of a handshake, whatever it says about congestion (ECE, CWR). */
+function isSyn(tcpFlags: number): boolean {
+  const { fin, syn, rst, ack } = TcpFlag
+  return (tcpFlags & (fin | syn | rst | ack)) === syn
+}
+
+function isAllowed({ allowedSources }: VipEntry, records: Uint32Array, base: number): boolean {
+  if (allowedSources === undefined) return true
+  const family = records[base + PacketWord.family] ?? 4
+  return isInRanges(allowedSources, family, records, base + PacketWord.source)
+}
+
+const NONE: readonly Endpoint[] = []
+
+function triedOf(flows: FlowTable, place: number, state: ServicePortState): readonly Endpoint[] {
+  const attempts = flows.attempts[place] ?? 0
+  if (attempts === 0) return NONE
+  const slots = flows.slotsOf(place)
+  return state.endpoints.filter((endpoint) => slots.includes((endpoint as SteeredEndpoint).slot))
+}

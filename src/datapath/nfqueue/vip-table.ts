@@ -1,0 +1,169 @@
+/**
+ * The VIPs by destination of a packet, and the Service ports behind them. Told of changes only; a
+ * Service port is unpacked for the picker when its first connection comes, and again after a change.
+ */
+import { parseIpRange } from '../../lib/ip-address.js'
+import type { ServicePort } from '../../model/service-port.js'
+import type { ServicePortState } from '../../model/snapshot.js'
+import type { VipKind } from '../../model/vip.js'
+import { addressWords, type RangeWords, rangeWords } from '../../packet/address-words.js'
+import { IpProtocol, PacketWord } from '../../packet/packet-word.js'
+import { WordMap } from '../../packet/word-map.js'
+import type { EndpointPicker } from '../../policy/endpoint-picker.js'
+import {
+  type PackedPort,
+  type PackedVip,
+  type SteeredEndpoint,
+  unpackPort,
+} from './steered-port.js'
+
+/** address (4 words), protocol << 16 | port, family. A node port has no address. */
+const KEY_WORDS = 6
+
+export interface VipEntry {
+  /** Never used again for another VIP. */
+  readonly id: number
+  readonly kind: VipKind
+  readonly port: PortEntry
+  readonly allowedSources: readonly RangeWords[] | undefined
+}
+
+export interface PortEntry {
+  readonly id: string
+  readonly servicePort: ServicePort
+  packed: PackedPort | undefined
+  state: ServicePortState | undefined
+  endpoints: ReadonlyMap<number, SteeredEndpoint>
+  vips: readonly { readonly entry: VipEntry; readonly key: Uint32Array }[]
+}
+
+const PROTOCOLS: Readonly<Record<ServicePort['protocol'], number>> = {
+  TCP: IpProtocol.tcp,
+  UDP: IpProtocol.udp,
+  SCTP: IpProtocol.sctp,
+}
+
+export class VipTable {
+  readonly #picker: EndpointPicker
+  readonly #ids = new WordMap(KEY_WORDS)
+  readonly #entries = new Map<number, VipEntry>()
+  readonly #ports = new Map<string, PortEntry>()
+  /** Which Service port a slot belongs to. */
+  readonly #slots = new Map<number, PortEntry>()
+  readonly #key = new Uint32Array(KEY_WORDS)
+  #nextId = 0
+
+  constructor(picker: EndpointPicker) {
+    this.#picker = picker
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Adds or replaces a Service port with its VIPs. Their ids stay when they are the same. */
+  set(packed: PackedPort): void {
+    const { id } = packed.servicePort
+    const before = this.#ports.get(id)
+    const entry: PortEntry = {
+      id,
+      servicePort: packed.servicePort,
+      packed,
+      state: undefined,
+      endpoints: new Map(),
+      vips: [],
+    }
+    entry.vips = packed.vips.map((vip) => this.#addVip(vip, entry))
+    if (before !== undefined) this.#forgetVips(before)
+    this.#ports.set(id, entry)
+    // In use: the picker must not choose what has gone, so it is told at once.
+    if (before?.state !== undefined) this.#unpack(entry)
+  }
+
+  remove(id: string): void {
+    const entry = this.#ports.get(id)
+    if (entry === undefined) return
+    this.#forgetVips(entry)
+    for (const slot of entry.endpoints.keys()) this.#slots.delete(slot)
+    this.#ports.delete(id)
+    this.#picker.remove(id)
+  }
+
+  /** The VIP that a packet goes to, at its address else as a node port. */
+  find(records: Uint32Array, base: number): VipEntry | undefined {
+    const key = this.#key
+    for (let i = 0; i < 4; i++) key[i] = records[base + PacketWord.destination + i] ?? 0
+    const port = records[base + PacketWord.destinationPort] ?? 0
+    key[4] = ((records[base + PacketWord.protocol] ?? 0) << 16) | port
+    key[5] = records[base + PacketWord.family] ?? 0
+    let id = this.#ids.get(key, 0)
+    if (id < 0) {
+      key.fill(0, 0, 4)
+      id = this.#ids.get(key, 0)
+    }
+    return this.#entries.get(id)
+  }
+
+  byId(id: number): VipEntry | undefined {
+    return this.#entries.get(id)
+  }
+
+  /** The state of the VIP's Service port, known to the picker from now on. */
+  unpacked({ port }: VipEntry): ServicePortState {
+    return port.state ?? this.#unpack(port)
+  }
+
+  /** The endpoint in a slot, when it is one of this VIP's Service port. */
+  endpointAt(vip: VipEntry, slot: number): SteeredEndpoint | undefined {
+    this.unpacked(vip)
+    return vip.port.endpoints.get(slot)
+  }
+
+  /** The Service port and endpoint of a slot; undefined when it has gone or had no connection yet. */
+  bySlot(slot: number): { port: PortEntry; endpoint: SteeredEndpoint } | undefined {
+    const port = this.#slots.get(slot)
+    const endpoint = port?.endpoints.get(slot)
+    return port === undefined || endpoint === undefined ? undefined : { port, endpoint }
+  }
+
+  #unpack(entry: PortEntry): ServicePortState {
+    const packed = entry.packed
+    if (packed === undefined) throw new Error(`unpacked twice: ${entry.id}`)
+    const state = unpackPort(packed)
+    for (const slot of this.#ports.get(entry.id)?.endpoints.keys() ?? []) this.#slots.delete(slot)
+    const endpoints = state.endpoints as readonly SteeredEndpoint[]
+    entry.endpoints = new Map(endpoints.map((endpoint) => [endpoint.slot, endpoint]))
+    for (const { slot } of endpoints) this.#slots.set(slot, entry)
+    entry.packed = undefined
+    entry.state = state
+    this.#picker.set(entry.id, state)
+    return state
+  }
+
+  #addVip(
+    { kind, address, port, allowedSources }: PackedVip,
+    entry: PortEntry,
+  ): PortEntry['vips'][number] {
+    const { protocol, ipFamily } = entry.servicePort
+    const key = new Uint32Array(KEY_WORDS)
+    if (address !== undefined) key.set(addressWords(address))
+    key[4] = (PROTOCOLS[protocol] << 16) | port
+    key[5] = ipFamily === 'IPv4' ? 4 : 6
+    const known = this.#ids.get(key, 0)
+    const id = known >= 0 ? known : this.#nextId++
+    const ranges = allowedSources?.map(parseIpRange).filter((range) => range !== undefined)
+    const made: VipEntry = { id, kind, port: entry, allowedSources: ranges?.map(rangeWords) }
+    this.#ids.set(key, 0, id)
+    this.#entries.set(id, made)
+    return { entry: made, key }
+  }
+
+  /** The VIPs of a port leave, but for those that another one has taken over meanwhile. */
+  #forgetVips(port: PortEntry): void {
+    for (const { entry, key } of port.vips) {
+      if (this.#entries.get(entry.id)?.port !== port) continue
+      this.#entries.delete(entry.id)
+      this.#ids.delete(key, 0)
+    }
+  }
+}
