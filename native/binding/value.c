@@ -117,23 +117,39 @@ bool ks_read_address(napi_env env, napi_value value, enum ks_family family,
   return true;
 }
 
-void ks_throw_errno(napi_env env, int negative_errno, const char *syscall) {
+void ks_throw_kernel(napi_env env, int negative_errno, const char *syscall, const char *text) {
   const char *name = strerrorname_np(-negative_errno);
   char number[16];
-  char message[160];
+  char message[320];
   if (name == NULL) {
     snprintf(number, sizeof(number), "E%d", -negative_errno);
     name = number;
   }
-  snprintf(message, sizeof(message), "%s",
-           strerrordesc_np(-negative_errno) ? strerrordesc_np(-negative_errno) : "unknown error");
-  napi_value code, text, error, errno_value, syscall_value;
+  const char *description = strerrordesc_np(-negative_errno);
+  bool has_text = text != NULL && text[0] != '\0';
+  snprintf(message, sizeof(message), "%s%s%s", has_text ? text : "", has_text ? ": " : "",
+           description ? description : "unknown error");
+  napi_value code, message_value, error, errno_value, syscall_value;
   if (napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &code) == napi_ok &&
-      napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &text) == napi_ok &&
-      napi_create_error(env, code, text, &error) == napi_ok &&
+      napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &message_value) == napi_ok &&
+      napi_create_error(env, code, message_value, &error) == napi_ok &&
       napi_create_int32(env, negative_errno, &errno_value) == napi_ok &&
       napi_set_named_property(env, error, "errno", errno_value) == napi_ok &&
       napi_create_string_utf8(env, syscall, NAPI_AUTO_LENGTH, &syscall_value) == napi_ok &&
       napi_set_named_property(env, error, "syscall", syscall_value) == napi_ok)
     napi_throw(env, error);
+}
+
+void ks_throw_errno(napi_env env, int negative_errno, const char *syscall) {
+  ks_throw_kernel(env, negative_errno, syscall, NULL);
+}
+
+bool ks_read_array(napi_env env, napi_value value, napi_typedarray_type type, size_t length,
+                   void **data) {
+  napi_typedarray_type given = napi_int8_array;
+  size_t given_length = 0;
+  if (napi_get_typedarray_info(env, value, &given, &given_length, data, NULL, NULL) != napi_ok ||
+      given != type || given_length < length)
+    return ks_throw_argument(env, "a typed array is missing, of another type, or too short");
+  return true;
 }

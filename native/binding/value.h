@@ -44,4 +44,11 @@ bool ks_throw_argument(napi_env env, const char *message);
 /* Throws Error with .code (errno name), .errno (negative, as Node has it) and .syscall. */
 void ks_throw_errno(napi_env env, int negative_errno, const char *syscall);
 
+/* The same, with the kernel's own words in front of the description when it had any. */
+void ks_throw_kernel(napi_env env, int negative_errno, const char *syscall, const char *text);
+
+/* Bytes of a typed array of that type with at least `length` elements; not kept. */
+bool ks_read_array(napi_env env, napi_value value, napi_typedarray_type type, size_t length,
+                   void **data);
+
 #endif

@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "netlink.h"
+
 enum {
   /* Header and attributes around a payload: some 200 bytes; the rest is for newer kernels. */
   MESSAGE_OVERHEAD = 512,
@@ -208,36 +210,22 @@ size_t ks_queue_copies_bytes(const struct ks_queue *queue) {
 }
 
 static uint32_t u32_of(const struct nlattr *attribute) {
-  return attribute == NULL || mnl_attr_get_payload_len(attribute) < 4
-             ? 0
-             : ntohl(mnl_attr_get_u32(attribute));
-}
-
-/* The attributes of a message by type, those above NFQA_MAX left out. False: malformed. */
-static bool index_attributes(const struct nlmsghdr *header,
-                             const struct nlattr *found[NFQA_MAX + 1]) {
-  const char *at = (const char *)mnl_nlmsg_get_payload_offset(header, sizeof(struct nfgenmsg));
-  const char *end = (const char *)header + header->nlmsg_len;
-  while (end - at >= (ptrdiff_t)sizeof(struct nlattr)) {
-    const struct nlattr *attribute = (const struct nlattr *)at;
-    if (attribute->nla_len < sizeof(*attribute) || attribute->nla_len > end - at)
-      return false;
-    uint16_t type = mnl_attr_get_type(attribute);
-    if (type <= NFQA_MAX)
-      found[type] = attribute;
-    at += MNL_ALIGN(attribute->nla_len);
-  }
-  return true;
+  uint32_t value = 0;
+  const void *payload = ks_netlink_payload(attribute, sizeof(value));
+  if (payload != NULL)
+    memcpy(&value, payload, sizeof(value));
+  return ntohl(value);
 }
 
 int ks_queue_parse(const uint8_t *message, size_t length, uint32_t words[KS_PACKET_WORDS],
                    const uint8_t **payload) {
   const struct nlmsghdr *header = (const struct nlmsghdr *)message;
-  const struct nlattr *found[NFQA_MAX + 1] = {0};
+  const struct nlattr *found[NFQA_PAYLOAD + 1];
   if (length < sizeof(*header) || header->nlmsg_len > length ||
       header->nlmsg_len < sizeof(*header) + sizeof(struct nfgenmsg) ||
       header->nlmsg_type != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET) ||
-      !index_attributes(header, found) || found[NFQA_PACKET_HDR] == NULL ||
+      !ks_netlink_index(message + sizeof(*header) + sizeof(struct nfgenmsg),
+                        message + header->nlmsg_len, found, NFQA_PAYLOAD) || found[NFQA_PACKET_HDR] == NULL ||
       mnl_attr_get_payload_len(found[NFQA_PACKET_HDR]) < sizeof(struct nfqnl_msg_packet_hdr))
     return 0;
   const struct nfgenmsg *extra = mnl_nlmsg_get_payload(header);

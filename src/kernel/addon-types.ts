@@ -6,6 +6,7 @@
  * kernel refuses; src/kernel turns it into a KernelError. File descriptors that are returned
  * belong to the caller, are non-blocking and close-on-exec.
  */
+import type { NetfilterAddon } from './netfilter-addon-types.js'
 import type { QueueAddon } from './queue-addon-types.js'
 
 export interface SocketAddressArg {
@@ -34,7 +35,7 @@ export interface OpenSocketArg {
   readonly family: 'IPv4' | 'IPv6'
 }
 
-export interface NativeAddon extends QueueAddon {
+export interface NativeAddon extends QueueAddon, NetfilterAddon {
   /** Socket with the given options, bound when asked, not listening and not connected. Returns the fd. */
   openSocket(options: OpenSocketArg): number
   /** close(2), for a descriptor that was never handed to Node. */

@@ -1,0 +1,394 @@
+#define _GNU_SOURCE
+#include "nftables.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+  /* Elements in one message are one attribute, whose length is 16 bit. */
+  ELEMENTS_BYTES = 60000,
+  /* Of one element: attribute headers, key, end of key, data, chain name and comment. */
+  ELEMENT_MAX = 3 * (8 + KS_NFT_KEY_MAX) + 16 + NFT_CHAIN_MAXNAMELEN + 8 + KS_NFT_COMMENT_MAX + 8,
+  MESSAGE_HEAD = 512,
+  NAME_MAX_BYTES = 128,
+  MAX_TRIES = 5,
+  PAGE_BYTES = 64 * 1024,
+  /* libnftnl's user data: type 0 of a set element is its comment. */
+  USERDATA_COMMENT = 0
+};
+
+struct ks_nft_batch {
+  uint8_t *bytes;
+  size_t length, capacity;
+  uint32_t sequence;
+};
+
+/* Room for `more` bytes at the end, or NULL. */
+static uint8_t *reserve(struct ks_nft_batch *batch, size_t more) {
+  if (batch->capacity - batch->length < more) {
+    size_t capacity = batch->capacity * 2 + more + ELEMENTS_BYTES;
+    uint8_t *bytes = realloc(batch->bytes, capacity);
+    if (bytes == NULL)
+      return NULL;
+    batch->bytes = bytes;
+    batch->capacity = capacity;
+  }
+  return batch->bytes + batch->length;
+}
+
+struct ks_nft_batch *ks_nft_batch_new(void) {
+  struct ks_nft_batch *batch = calloc(1, sizeof(*batch));
+  if (batch == NULL)
+    return NULL;
+  uint8_t *at = reserve(batch, MESSAGE_HEAD);
+  if (at == NULL) {
+    free(batch);
+    return NULL;
+  }
+  struct nlmsghdr *begin = ks_netlink_message(at, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC);
+  ((struct nfgenmsg *)mnl_nlmsg_get_payload(begin))->res_id = htons(NFNL_SUBSYS_NFTABLES);
+  begin->nlmsg_seq = batch->sequence++;
+  batch->length += begin->nlmsg_len;
+  return batch;
+}
+
+void ks_nft_batch_free(struct ks_nft_batch *batch) {
+  free(batch->bytes);
+  free(batch);
+}
+
+static struct nlmsghdr *begin_message(uint8_t *at, const struct ks_nft_operation *operation) {
+  bool is_add = operation->verb == KS_NFT_ADD;
+  uint16_t type = is_add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM;
+  struct nlmsghdr *message =
+      ks_netlink_message(at, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type),
+                         is_add ? NLM_F_CREATE : 0, operation->family == 6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, operation->table);
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, operation->set);
+  return message;
+}
+
+static void put_value(struct nlmsghdr *message, uint16_t type, const uint8_t *value, size_t length) {
+  struct nlattr *nest = mnl_attr_nest_start(message, type);
+  mnl_attr_put(message, NFTA_DATA_VALUE, length, value);
+  mnl_attr_nest_end(message, nest);
+}
+
+static void put_verdict(struct nlmsghdr *message, const struct ks_nft_operation *operation,
+                        uint32_t verdict) {
+  struct nlattr *data = mnl_attr_nest_start(message, NFTA_SET_ELEM_DATA);
+  struct nlattr *nest = mnl_attr_nest_start(message, NFTA_DATA_VERDICT);
+  uint32_t code = verdict == KS_NFT_ACCEPT ? NF_ACCEPT
+                  : verdict == KS_NFT_DROP ? NF_DROP
+                                           : (uint32_t)NFT_GOTO;
+  mnl_attr_put_u32(message, NFTA_VERDICT_CODE, htonl(code));
+  if (verdict < operation->chain_count)
+    mnl_attr_put_strz(message, NFTA_VERDICT_CHAIN, operation->chains[verdict]);
+  mnl_attr_nest_end(message, nest);
+  mnl_attr_nest_end(message, data);
+}
+
+static void put_comment(struct nlmsghdr *message, const struct ks_nft_operation *operation,
+                        uint32_t index) {
+  uint8_t userdata[2 + KS_NFT_COMMENT_MAX + 1];
+  uint32_t start = index == 0 ? 0 : operation->comment_ends[index - 1];
+  uint32_t length = operation->comment_ends[index] - start;
+  if (length == 0)
+    return;
+  userdata[0] = USERDATA_COMMENT;
+  userdata[1] = (uint8_t)(length + 1);
+  memcpy(userdata + 2, operation->comments + start, length);
+  userdata[2 + length] = '\0';
+  mnl_attr_put(message, NFTA_SET_ELEM_USERDATA, length + 3, userdata);
+}
+
+static void put_element(struct nlmsghdr *message, const struct ks_nft_operation *operation,
+                        uint32_t index) {
+  const uint32_t key_length = operation->key_length, data_length = operation->data_length;
+  bool is_add = operation->verb == KS_NFT_ADD;
+  struct nlattr *element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+  put_value(message, NFTA_SET_ELEM_KEY, operation->keys + (size_t)index * key_length, key_length);
+  if (operation->key_ends != NULL)
+    put_value(message, NFTA_SET_ELEM_KEY_END, operation->key_ends + (size_t)index * key_length,
+              key_length);
+  if (is_add && operation->verdicts != NULL)
+    put_verdict(message, operation, operation->verdicts[index]);
+  else if (is_add && data_length > 0)
+    put_value(message, NFTA_SET_ELEM_DATA, operation->data + (size_t)index * data_length,
+              data_length);
+  if (is_add && operation->comments != NULL)
+    put_comment(message, operation, index);
+  mnl_attr_nest_end(message, element);
+}
+
+static bool is_name(const char *name) {
+  size_t length = strnlen(name, NAME_MAX_BYTES);
+  return length > 0 && length < NAME_MAX_BYTES;
+}
+
+static bool is_valid(const struct ks_nft_operation *operation) {
+  if (!is_name(operation->table) || !is_name(operation->set) ||
+      operation->key_length > KS_NFT_KEY_MAX || operation->data_length > KS_NFT_KEY_MAX ||
+      (operation->key_length == 0 && operation->count > 0))
+    return false;
+  for (uint32_t i = 0; i < operation->chain_count; i++)
+    if (!is_name(operation->chains[i]))
+      return false;
+  for (uint32_t i = 0; i < operation->count && operation->verdicts != NULL; i++)
+    if (operation->verdicts[i] >= operation->chain_count && operation->verdicts[i] < KS_NFT_DROP)
+      return false;
+  for (uint32_t i = 0, start = 0; i < operation->count && operation->comments != NULL; i++) {
+    uint32_t end = operation->comment_ends[i];
+    if (end < start || end - start >= KS_NFT_COMMENT_MAX)
+      return false;
+    start = end;
+  }
+  return true;
+}
+
+int ks_nft_batch_add(struct ks_nft_batch *batch, const struct ks_nft_operation *operation) {
+  if (!is_valid(operation))
+    return -EINVAL;
+  uint32_t index = 0;
+  if (operation->verb != KS_NFT_FLUSH && operation->count == 0)
+    return 0;
+  do {
+    uint8_t *at = reserve(batch, MESSAGE_HEAD + ELEMENTS_BYTES + ELEMENT_MAX);
+    if (at == NULL)
+      return -ENOMEM;
+    struct nlmsghdr *message = begin_message(at, operation);
+    if (operation->verb != KS_NFT_FLUSH) {
+      struct nlattr *list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+      uint32_t start = message->nlmsg_len;
+      while (index < operation->count && message->nlmsg_len - start < ELEMENTS_BYTES)
+        put_element(message, operation, index++);
+      mnl_attr_nest_end(message, list);
+    }
+    message->nlmsg_seq = batch->sequence++;
+    batch->length += message->nlmsg_len;
+  } while (operation->verb != KS_NFT_FLUSH && index < operation->count);
+  return 0;
+}
+
+/* The kernel answers a transaction when it is committed: by the last message that asks for it. */
+int ks_nft_batch_send(struct ks_nft_batch *batch, int fd, struct ks_netlink_error *error,
+                      const char **step) {
+  struct nlmsghdr *last = NULL;
+  for (size_t at = 0; at < batch->length;
+       at += ks_netlink_align(((struct nlmsghdr *)(batch->bytes + at))->nlmsg_len))
+    last = (struct nlmsghdr *)(batch->bytes + at);
+  if (batch->sequence <= 1)
+    return 0;
+  last->nlmsg_flags |= NLM_F_ACK;
+  uint8_t *at = reserve(batch, MESSAGE_HEAD);
+  *step = "memory";
+  if (at == NULL)
+    return -ENOMEM;
+  struct nlmsghdr *end = ks_netlink_message(at, NFNL_MSG_BATCH_END, 0, AF_UNSPEC);
+  ((struct nfgenmsg *)mnl_nlmsg_get_payload(end))->res_id = htons(NFNL_SUBSYS_NFTABLES);
+  end->nlmsg_seq = batch->sequence++;
+  batch->length += end->nlmsg_len;
+  int granted = ks_netlink_buffer(fd, SO_SNDBUF, (uint32_t)batch->length + (1u << 20), step);
+  if (granted < 0)
+    return granted;
+  return ks_netlink_transact(fd, batch->bytes, batch->length, 1, error, step);
+}
+
+void ks_nft_elements_free(struct ks_nft_elements *elements) {
+  free(elements->keys);
+  free(elements->data);
+  free(elements->comments);
+  free(elements->comment_ends);
+  memset(elements, 0, sizeof(*elements));
+}
+
+static bool grow(void *pointer, size_t count, size_t size) {
+  void **array = pointer;
+  void *bytes = realloc(*array, count * (size == 0 ? 1 : size));
+  if (bytes == NULL)
+    return false;
+  *array = bytes;
+  return true;
+}
+
+static bool make_room(struct ks_nft_elements *elements, size_t comment_length) {
+  if (elements->count == elements->capacity) {
+    size_t capacity = elements->capacity == 0 ? 1024 : elements->capacity * 2;
+    if (!grow(&elements->keys, capacity, elements->key_length) ||
+        !grow(&elements->data, capacity, elements->data_length) ||
+        !grow(&elements->comment_ends, capacity, sizeof(uint32_t)))
+      return false;
+    elements->capacity = capacity;
+  }
+  if (elements->comment_capacity - elements->comment_bytes < comment_length) {
+    size_t capacity = elements->comment_capacity * 2 + 65536;
+    if (!grow(&elements->comments, capacity, 1))
+      return false;
+    elements->comment_capacity = capacity;
+  }
+  return true;
+}
+
+/* The value inside of a key or data attribute; NULL for a verdict or none. */
+static const uint8_t *value_of(const struct nlattr *attribute, uint32_t *length) {
+  const struct nlattr *table[NFTA_DATA_VALUE + 1];
+  *length = 0;
+  if (!ks_netlink_index_nested(attribute, table, NFTA_DATA_VALUE) || table[NFTA_DATA_VALUE] == NULL)
+    return NULL;
+  *length = mnl_attr_get_payload_len(table[NFTA_DATA_VALUE]);
+  return mnl_attr_get_payload(table[NFTA_DATA_VALUE]);
+}
+
+static const uint8_t *comment_of(const struct nlattr *attribute, uint32_t *length) {
+  *length = 0;
+  const uint8_t *userdata = ks_netlink_payload(attribute, 2);
+  if (userdata == NULL || userdata[0] != USERDATA_COMMENT || userdata[1] == 0 ||
+      ks_netlink_payload(attribute, 2 + (size_t)userdata[1]) == NULL)
+    return NULL;
+  *length = (uint32_t)strnlen((const char *)userdata + 2, userdata[1]);
+  return userdata + 2;
+}
+
+static int add_element(const struct nlattr *element, struct ks_nft_elements *elements) {
+  const struct nlattr *table[NFTA_SET_ELEM_USERDATA + 1];
+  uint32_t key_length, data_length, comment_length;
+  if (!ks_netlink_index_nested(element, table, NFTA_SET_ELEM_USERDATA))
+    return 0;
+  const uint8_t *key = value_of(table[NFTA_SET_ELEM_KEY], &key_length);
+  const uint8_t *data = value_of(table[NFTA_SET_ELEM_DATA], &data_length);
+  const uint8_t *comment = comment_of(table[NFTA_SET_ELEM_USERDATA], &comment_length);
+  if (key == NULL || key_length > KS_NFT_KEY_MAX || data_length > KS_NFT_KEY_MAX)
+    return 0;
+  if (elements->count == 0) {
+    elements->key_length = key_length;
+    elements->data_length = data_length;
+  }
+  if (key_length != elements->key_length || data_length != elements->data_length)
+    return 0;
+  if (!make_room(elements, comment_length))
+    return -ENOMEM;
+  memcpy(elements->keys + (size_t)elements->count * key_length, key, key_length);
+  if (data != NULL)
+    memcpy(elements->data + (size_t)elements->count * data_length, data, data_length);
+  if (comment != NULL)
+    memcpy(elements->comments + elements->comment_bytes, comment, comment_length);
+  elements->comment_bytes += comment_length;
+  elements->comment_ends[elements->count++] = (uint32_t)elements->comment_bytes;
+  return 0;
+}
+
+int ks_nft_parse(const uint8_t *message, size_t length, struct ks_nft_elements *elements) {
+  const struct nlmsghdr *header = (const struct nlmsghdr *)message;
+  const struct nlattr *table[NFTA_SET_ELEM_LIST_ELEMENTS + 1];
+  size_t head = sizeof(*header) + sizeof(struct nfgenmsg);
+  if (length < head || header->nlmsg_len > length || header->nlmsg_len < head ||
+      header->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM) ||
+      !ks_netlink_index(message + head, message + header->nlmsg_len, table,
+                        NFTA_SET_ELEM_LIST_ELEMENTS) ||
+      table[NFTA_SET_ELEM_LIST_ELEMENTS] == NULL)
+    return 0;
+  const uint8_t *at = mnl_attr_get_payload(table[NFTA_SET_ELEM_LIST_ELEMENTS]);
+  size_t left = mnl_attr_get_payload_len(table[NFTA_SET_ELEM_LIST_ELEMENTS]);
+  while (left >= sizeof(struct nlattr)) {
+    const struct nlattr *element = (const struct nlattr *)at;
+    if (element->nla_len < sizeof(*element) || element->nla_len > left)
+      return 0;
+    int error = add_element(element, elements);
+    if (error)
+      return error;
+    size_t step = ks_netlink_align(element->nla_len);
+    if (step >= left)
+      return 0;
+    at += step;
+    left -= step;
+  }
+  return 0;
+}
+
+/* 0: more to come, 1: complete, 2: complete but for what changed meanwhile, or -errno. */
+static int read_page(const uint8_t *at, size_t left, struct ks_nft_elements *elements,
+                     struct ks_netlink_error *error) {
+  int is_interrupted = 0;
+  while (left >= sizeof(struct nlmsghdr)) {
+    const struct nlmsghdr *header = (const struct nlmsghdr *)at;
+    int code = 0;
+    if (header->nlmsg_len < sizeof(*header) || header->nlmsg_len > left)
+      return -EBADMSG;
+    is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+    if (header->nlmsg_type == NLMSG_DONE)
+      return is_interrupted ? 2 : 1;
+    if (ks_netlink_is_answer(header, left, &code, error))
+      return code == 0 ? 1 : code;
+    code = ks_nft_parse(at, left, elements);
+    if (code)
+      return code;
+    size_t step = ks_netlink_align(header->nlmsg_len);
+    if (step >= left)
+      break;
+    at += step;
+    left -= step;
+  }
+  return is_interrupted ? 2 : 0;
+}
+
+static int dump_once(int fd, struct nlmsghdr *request, struct ks_nft_elements *elements,
+                     struct ks_netlink_error *error, const char **step) {
+  uint8_t page[PAGE_BYTES];
+  bool is_interrupted = false;
+  *step = "send";
+  if (send(fd, request, request->nlmsg_len, 0) < 0)
+    return -errno;
+  for (;;) {
+    *step = "recv";
+    ssize_t received = recv(fd, page, sizeof(page), MSG_DONTWAIT);
+    if (received < 0 && errno == EAGAIN) {
+      struct pollfd readable = {.fd = fd, .events = POLLIN};
+      if (poll(&readable, 1, KS_NETLINK_TIMEOUT_MS) == 0)
+        return -ETIMEDOUT;
+      continue;
+    }
+    if (received < 0 && errno == EINTR)
+      continue;
+    if (received < 0)
+      return -errno;
+    *step = "nftables dump";
+    int state = read_page(page, (size_t)received, elements, error);
+    is_interrupted |= state == 2;
+    if (state < 0 || state == 1)
+      return state == 1 && is_interrupted ? 2 : state;
+    const struct nlmsghdr *first = (const struct nlmsghdr *)page;
+    if (state == 2 && first->nlmsg_type == NLMSG_DONE)
+      return 2;
+  }
+}
+
+int ks_nft_dump(int fd, int family, const char *table, const char *set,
+                struct ks_nft_elements *elements, struct ks_netlink_error *error,
+                const char **step) {
+  uint8_t buffer[MESSAGE_HEAD];
+  *step = "nftables dump";
+  if (!is_name(table) || !is_name(set))
+    return -EINVAL;
+  for (int tries = 0; tries < MAX_TRIES; tries++) {
+    struct nlmsghdr *request =
+        ks_netlink_message(buffer, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, NLM_F_DUMP,
+                           family == 6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+    mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, table);
+    mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, set);
+    memset(elements, 0, sizeof(*elements));
+    int state = dump_once(fd, request, elements, error, step);
+    if (state == 1)
+      return 0;
+    ks_nft_elements_free(elements);
+    if (state < 0)
+      return state;
+  }
+  return -EAGAIN;
+}

@@ -1,0 +1,134 @@
+/**
+ * Numbers for endpoints: what the kernel's map of endpoints and the connection marks know them by.
+ * An endpoint of a Service port keeps its slot as long as it is there, also across a restart of the
+ * program, because connections carry it.
+ *
+ * Slots are given out round and round, so that one comes back as late as possible, and never while
+ * a connection still has it.
+ */
+import { createHash } from 'node:crypto'
+
+/** NFT_USERDATA_MAXLEN leaves this much for a comment (libnftnl, NFTNL_SET_ELEM_COMMENT). */
+const MAX_COMMENT_BYTES = 120
+
+/** An element of the map: what a slot leads to, and for whom. */
+export interface SlotElement {
+  readonly slot: number
+  readonly ip: string
+  readonly port: number
+  /** commentOf the Service port. */
+  readonly comment: string
+}
+
+export interface SlotChanges {
+  readonly added: readonly SlotElement[]
+  readonly removed: readonly number[]
+}
+
+interface SlotEndpoint {
+  readonly id: string
+  readonly ip: string
+  readonly port: number
+}
+
+export class SlotTable {
+  readonly #maxSlot: number
+  readonly #isInUse: (slot: number) => boolean
+  readonly #ports = new Map<string, Map<string, number>>()
+  readonly #taken: Uint8Array
+  /** What the kernel has from an earlier process and nobody has asked for yet: `COMMENT ENDPOINT-ID` to slot. */
+  readonly #adoptable = new Map<string, number>()
+  #size = 0
+  #next = 1
+
+  /** `isInUse`: whether connections still carry a slot. */
+  constructor(maxSlot: number, isInUse: (slot: number) => boolean) {
+    this.#maxSlot = maxSlot
+    this.#isInUse = isInUse
+    this.#taken = new Uint8Array(maxSlot + 1)
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  get capacity(): number {
+    return this.#maxSlot
+  }
+
+  /** Notes what an earlier process has left; assign gives it to the same endpoints again. */
+  adopt(elements: Iterable<SlotElement & { readonly id: string }>): void {
+    for (const { slot, comment, id } of elements) {
+      if (slot < 1 || slot > this.#maxSlot || this.#taken[slot] === 1) continue
+      this.#taken[slot] = 1
+      this.#adoptable.set(`${comment} ${id}`, slot)
+      this.#next = Math.max(this.#next, slot === this.#maxSlot ? 1 : slot + 1)
+    }
+  }
+
+  /** Ends adoption: returns the slots that no endpoint has claimed, free from now on. */
+  releaseUnclaimed(): number[] {
+    const slots = [...this.#adoptable.values()]
+    this.#adoptable.clear()
+    for (const slot of slots) this.#taken[slot] = 0
+    return slots
+  }
+
+  /**
+   * Brings the slots of a Service port to its endpoints. An endpoint for which there is no slot left
+   * gets none: slotOf says undefined.
+   */
+  assign(servicePortId: string, endpoints: readonly SlotEndpoint[]): SlotChanges {
+    const before = this.#ports.get(servicePortId)
+    const after = new Map<string, number>()
+    const added: SlotElement[] = []
+    const comment = commentOf(servicePortId)
+    for (const { id, ip, port } of endpoints) {
+      const known = before?.get(id)
+      const slot = known ?? this.#claim(`${comment} ${id}`) ?? this.#take()
+      if (slot === undefined) continue
+      after.set(id, slot)
+      if (known === undefined) added.push({ slot, ip, port, comment })
+    }
+    const removed: number[] = []
+    for (const [id, slot] of before ?? []) if (!after.has(id)) removed.push(slot)
+    for (const slot of removed) this.#taken[slot] = 0
+    this.#size += after.size - (before?.size ?? 0)
+    if (endpoints.length === 0) this.#ports.delete(servicePortId)
+    else this.#ports.set(servicePortId, after)
+    return { added, removed }
+  }
+
+  slotOf(servicePortId: string, endpointId: string): number | undefined {
+    return this.#ports.get(servicePortId)?.get(endpointId)
+  }
+
+  /** Ids of the Service ports that have slots. */
+  servicePortIds(): Iterable<string> {
+    return this.#ports.keys()
+  }
+
+  #claim(key: string): number | undefined {
+    const slot = this.#adoptable.get(key)
+    this.#adoptable.delete(key)
+    return slot
+  }
+
+  #take(): number | undefined {
+    for (let tries = 0; tries < this.#maxSlot; tries++) {
+      const slot = this.#next
+      this.#next = slot === this.#maxSlot ? 1 : slot + 1
+      if (this.#taken[slot] === 1 || this.#isInUse(slot)) continue
+      this.#taken[slot] = 1
+      return slot
+    }
+    return undefined
+  }
+}
+
+/** The comment of a Service port's elements: its id, or what fits of it and a hash of the whole. */
+export function commentOf(servicePortId: string): string {
+  if (Buffer.byteLength(servicePortId) <= MAX_COMMENT_BYTES) return servicePortId
+  const hash = createHash('sha256').update(servicePortId).digest('hex').slice(0, 16)
+  return `${servicePortId.slice(0, MAX_COMMENT_BYTES - 17)}~${hash}`
+}
