@@ -69,9 +69,8 @@ export class WordMap {
     this.#values[hole] = FREE
   }
 
-  clear(): void {
-    this.#values.fill(FREE)
-    this.#size = 0
+  forEachValue(visit: (value: number) => void): void {
+    for (const value of this.#values) if (value !== FREE) visit(value)
   }
 
   #find(words: Uint32Array, at: number): number {

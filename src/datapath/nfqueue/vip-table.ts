@@ -126,6 +126,13 @@ export class VipTable {
     return port === undefined || endpoint === undefined ? undefined : { port, endpoint }
   }
 
+  /** Unpacks every Service port with session affinity, so that bySlot knows its endpoints. */
+  unpackSticky(): void {
+    for (const port of this.#ports.values()) {
+      if (port.servicePort.affinityTimeoutSeconds !== undefined && !port.state) this.#unpack(port)
+    }
+  }
+
   #unpack(entry: PortEntry): ServicePortState {
     const packed = entry.packed
     if (packed === undefined) throw new Error(`unpacked twice: ${entry.id}`)

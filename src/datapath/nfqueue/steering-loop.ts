@@ -1,0 +1,191 @@
+/**
+ * What the steering thread does all day: waits for packets, connection-tracking events, chunks of a
+ * dump, and messages of the main thread, and serves them in this order of urgency.
+ *
+ *   packets   whenever there are some, a batch at a time
+ *   events    between batches: they are only counts
+ *   messages  when the main thread has rung; not more than MESSAGES in a row
+ *   dump      one chunk when nothing else waits
+ *
+ * The thread blocks in poll(2) and has no event loop: from the packet's arrival to its verdict there
+ * is one wake-up. After a batch it looks again for a moment before it sleeps, as long as that pays:
+ * waking a thread costs more than a decision.
+ */
+import type { ConntrackDump, ConntrackEvents } from '../../kernel/conntrack-table.js'
+import type { PacketQueue } from '../../kernel/packet-queue.js'
+import { waitReadable, type WakeUp } from '../../kernel/wait.js'
+import { CONNTRACK_WORDS } from '../../packet/conntrack-word.js'
+import { PACKET_WORDS } from '../../packet/packet-word.js'
+import type { ConnectionCounts } from './connection-counts.js'
+import type { Steering } from './steering.js'
+import { type SteeringCounters, Total } from './steering-counters.js'
+
+export interface SteeringLoopOptions {
+  readonly queue: PacketQueue
+  readonly events: ConntrackEvents
+  readonly wakeUp: WakeUp
+  readonly steering: Steering
+  readonly counts: ConnectionCounts
+  readonly counters: SteeringCounters
+  readonly nowMs: () => number
+  /** Begins a dump of one family after the other; undefined when all have been dumped. */
+  readonly nextDump: () => ConntrackDump | undefined
+  /** Takes one message in; false when there is none. */
+  readonly takeMessage: () => boolean
+  /** An entry of a dump, besides being counted. */
+  readonly onEntry: (records: Uint32Array, base: number) => void
+  readonly onDumpEnd: () => void
+}
+
+const MESSAGES = 8
+const TICK_MS = 1000
+/** A sweep of the counts, against whatever drift there may be. */
+const RESYNC_MS = 300_000
+/** Looks at the queue before going to sleep: some 30 µs. */
+const SPINS = 60
+/** Looking is given up when it fails this much more often than it succeeds. */
+const MIN_SPIN_SCORE = -64
+const SPIN_GAIN = 1
+const SPIN_LOSS = 3
+
+const QUEUE = 1
+const EVENTS = 2
+const WAKE_UP = 4
+
+export class SteeringLoop {
+  readonly #options: SteeringLoopOptions
+  readonly #fds: Int32Array
+  readonly #fdsWithDump: Int32Array
+  #dump: ConntrackDump | undefined
+  #isDumping = false
+  #isStopping = false
+  #spinScore = 0
+  #nextTickMs = 0
+  #nextResyncMs: number
+
+  constructor(options: SteeringLoopOptions) {
+    this.#options = options
+    const { queue, events, wakeUp, nowMs } = options
+    this.#fds = Int32Array.of(queue.fd, events.fd, wakeUp.fd)
+    this.#fdsWithDump = Int32Array.of(queue.fd, events.fd, wakeUp.fd, -1)
+    this.#nextResyncMs = nowMs() + RESYNC_MS
+  }
+
+  /** Counts all connections anew. */
+  resync(): void {
+    const { counts, counters } = this.#options
+    this.#dump?.close()
+    this.#isDumping = true
+    this.#nextResyncMs = this.#options.nowMs() + RESYNC_MS
+    counters.add(Total.resyncs)
+    counts.beginDump()
+    this.#startDump()
+  }
+
+  /** Ends `run` after the batch at hand. */
+  stop(): void {
+    this.#isStopping = true
+  }
+
+  /** Runs until stop() is called by a message. Blocks the thread. */
+  run(): void {
+    while (!this.#isStopping) {
+      const ready = this.#serveQueue() ? EVENTS | WAKE_UP : this.#wait()
+      if ((ready & EVENTS) !== 0) this.#serveEvents()
+      if ((ready & WAKE_UP) !== 0) this.#serveMessages()
+      if (this.#isDumping) this.#serveDump()
+      this.#tick()
+    }
+    // What waits is decided still: the kernel drops it when the queue is closed.
+    while (this.#serveQueue());
+  }
+
+  /** Decides one batch; false when there was none. */
+  #serveQueue(): boolean {
+    const { queue, steering, counters, nowMs } = this.#options
+    const count = queue.receive()
+    if (count === 0) return false
+    const now = nowMs()
+    const { records, copies } = queue
+    for (let i = 0; i < count; i++) steering.decide(records, i * PACKET_WORDS, copies, now)
+    queue.answer(count)
+    counters.add(Total.packets, count)
+    counters.add(Total.batches)
+    return true
+  }
+
+  #wait(): number {
+    if (this.#spinScore > MIN_SPIN_SCORE) {
+      for (let i = 0; i < SPINS; i++) {
+        if (!this.#serveQueue()) continue
+        this.#spinScore = Math.min(0, this.#spinScore + SPIN_GAIN)
+        return EVENTS | WAKE_UP
+      }
+      this.#spinScore -= SPIN_LOSS
+    }
+    const isIdle = this.#spinScore <= MIN_SPIN_SCORE
+    const dumpFd = this.#dump?.fd
+    if (dumpFd === undefined) return this.#poll(this.#fds, isIdle)
+    this.#fdsWithDump[3] = dumpFd
+    return this.#poll(this.#fdsWithDump, isIdle)
+  }
+
+  #poll(fds: Int32Array, isIdle: boolean): number {
+    const ready = waitReadable(fds, TICK_MS)
+    // Worth another try now and then: the load may be another one by now.
+    if (isIdle && (ready & QUEUE) !== 0) this.#spinScore++
+    return ready
+  }
+
+  #serveEvents(): void {
+    const { events, counts, counters } = this.#options
+    const count = events.receive()
+    if (count === 'lost') {
+      counters.add(Total.eventOverruns)
+      this.resync()
+      return
+    }
+    for (let i = 0; i < count; i++) counts.event(events.records, i * CONNTRACK_WORDS)
+    counters.add(Total.events, count)
+  }
+
+  #serveMessages(): void {
+    const { wakeUp, takeMessage } = this.#options
+    wakeUp.clear()
+    for (let i = 0; i < MESSAGES; i++) if (!takeMessage()) return
+    // There may be more: packets first.
+    wakeUp.signal()
+  }
+
+  #startDump(): void {
+    this.#dump = this.#options.nextDump()
+    if (this.#dump !== undefined) return
+    this.#isDumping = false
+    this.#options.counts.endDump()
+    this.#options.onDumpEnd()
+  }
+
+  #serveDump(): void {
+    const { counts, onEntry } = this.#options
+    const dump = this.#dump
+    if (dump === undefined) return
+    const count = dump.receive()
+    if (typeof count !== 'number') {
+      dump.close()
+      this.#startDump()
+      return
+    }
+    for (let i = 0; i < count; i++) {
+      counts.entry(dump.records, i * CONNTRACK_WORDS)
+      onEntry(dump.records, i * CONNTRACK_WORDS)
+    }
+  }
+
+  #tick(): void {
+    const now = this.#options.nowMs()
+    if (now < this.#nextTickMs) return
+    this.#nextTickMs = now + TICK_MS
+    this.#options.steering.tick(now)
+    if (now >= this.#nextResyncMs && !this.#isDumping) this.resync()
+  }
+}

@@ -1,0 +1,56 @@
+/** What the main thread and the steering thread tell each other. */
+import type { MarkLayout } from '../../packet/mark-layout.js'
+import type { PackedPort } from './steered-port.js'
+import type { SteeringCounterMemory } from './steering-counters.js'
+
+/** Settings of the steering thread, for its whole life. */
+export interface SteeringThreadOptions {
+  readonly layout: MarkLayout
+  readonly queues: { readonly first: number; readonly count: number }
+  /** Packets that each queue holds. */
+  readonly queueLength: number
+  /** Receive buffers of the packet queues' socket and of the conntrack events'. */
+  readonly queueBufferBytes: number
+  readonly eventBufferBytes: number
+  /** Flows remembered for retries. */
+  readonly flows: number
+  readonly attempts: number
+  readonly masqueradeAll: boolean
+  readonly affinityMaxClients: number
+  /** eventfd that says that messages wait. */
+  readonly wakeUpFd: number
+  readonly counters: SteeringCounterMemory
+}
+
+/** To the steering thread, in order. */
+export type SteeringMessage =
+  | {
+      readonly type: 'sources'
+      /** CIDR ranges of the local detector, and the node's own addresses. */
+      readonly pods: readonly string[]
+      readonly node: readonly string[]
+      readonly hasLocalDetector: boolean
+    }
+  | {
+      readonly type: 'ports'
+      readonly set: readonly PackedPort[]
+      readonly remove: readonly string[]
+    }
+  /** Answered with `done` once everything before it is in force. */
+  | { readonly type: 'barrier'; readonly id: number }
+  /** Counts connections anew, and takes session affinity from them: after a start. */
+  | { readonly type: 'adopt' }
+  | { readonly type: 'stop' }
+
+/** From the steering thread. */
+export type SteeringReport =
+  | {
+      readonly type: 'ready'
+      readonly queueBufferBytes: number
+      readonly eventBufferBytes: number
+    }
+  | { readonly type: 'done'; readonly id: number }
+  /** A SYN to be sent again. */
+  | { readonly type: 'send'; readonly syn: Uint8Array }
+  | { readonly type: 'warning'; readonly message: string }
+  | { readonly type: 'stopped' }

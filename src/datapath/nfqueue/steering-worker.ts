@@ -1,0 +1,187 @@
+/**
+ * The steering thread: a worker that puts the parts together and runs the loop. Started by
+ * steering-thread.ts, and by nobody else.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+
+import { messageOf } from '../../lib/errors.js'
+import { systemClock } from '../../lib/clock.js'
+import { hostRange, type IpFamily, parseIpRange } from '../../lib/ip-address.js'
+import { ConntrackDump, ConntrackEvents } from '../../kernel/conntrack-table.js'
+import { Netfilter } from '../../kernel/netfilter.js'
+import { PacketQueue } from '../../kernel/packet-queue.js'
+import { WakeUp } from '../../kernel/wait.js'
+import { formatAddressWords, rangeWords } from '../../packet/address-words.js'
+import { ConntrackWord } from '../../packet/conntrack-word.js'
+import { slotOf } from '../../packet/mark-layout.js'
+import { AffinityTable } from '../../policy/affinity.js'
+import { balancerFor, balancerNames } from '../../policy/balancer/registry.js'
+import { EndpointPicker } from '../../policy/endpoint-picker.js'
+import { ConnectionCounts } from './connection-counts.js'
+import { FlowTable, SYN_BYTES } from './flow-table.js'
+import { Steering, type SteeringKernel } from './steering.js'
+import { SteeringCounters } from './steering-counters.js'
+import { SteeringLoop } from './steering-loop.js'
+import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './steering-message.js'
+import { answersQueueOf } from './steering-rules.js'
+import { VipTable } from './vip-table.js'
+
+const BATCH = 64
+const FAMILIES: readonly IpFamily[] = ['IPv4', 'IPv6']
+
+const { options, port } = workerData as {
+  readonly options: SteeringThreadOptions
+  readonly port: MessagePort
+}
+
+function report(message: SteeringReport): void {
+  parentPort?.postMessage(message)
+}
+
+function warn(message: string): void {
+  report({ type: 'warning', message })
+}
+
+const { layout, queues } = options
+const counters = new SteeringCounters(options.counters)
+const affinity = new AffinityTable({ maxClients: options.affinityMaxClients })
+const netfilter = new Netfilter()
+const picker = new EndpointPicker({
+  affinity,
+  clock: systemClock,
+  random: Math.random,
+  balancerFor: ({ id, annotations }) =>
+    balancerFor(annotations, (name) => {
+      warn(
+        `Service port ${id}: annotation kube-sluice.io/balancer: no balancer "${name}"; ` +
+          `round-robin it is, choose one of: ${balancerNames().join(', ')}`,
+      )
+    }),
+})
+const vips = new VipTable(picker)
+const kernel: SteeringKernel = {
+  deleteEntry: (family, tuple) => {
+    try {
+      netfilter.deleteConnection(family === 6 ? 'IPv6' : 'IPv4', tuple)
+    } catch (error) {
+      warn(messageOf(error))
+    }
+  },
+  sendAgain: (syn) => {
+    report({ type: 'send', syn })
+  },
+}
+const steering = new Steering({
+  layout,
+  picker,
+  vips,
+  flows: new FlowTable(options.flows),
+  counters,
+  kernel,
+  answersQueue: answersQueueOf(queues),
+  attempts: options.attempts,
+  masqueradeAll: options.masqueradeAll,
+})
+const queue = new PacketQueue({
+  first: queues.first,
+  count: queues.count + 1,
+  batch: BATCH,
+  copyRange: SYN_BYTES,
+  length: options.queueLength,
+  bufferBytes: options.queueBufferBytes,
+  failOpen: true,
+  gso: true,
+})
+const events = new ConntrackEvents({
+  markMask: layout.slotMask,
+  bufferBytes: options.eventBufferBytes,
+})
+
+/** Families that are still to be dumped. */
+let toDump: IpFamily[] = []
+/** Whether entries of the dump tell session affinity too: after a start. */
+let isAdopting = false
+
+function adoptAffinity(records: Uint32Array, base: number): void {
+  if (!isAdopting) return
+  const found = vips.bySlot(slotOf(layout, records[base + ConntrackWord.mark] ?? 0))
+  const timeoutSeconds = found?.port.servicePort.affinityTimeoutSeconds
+  if (found === undefined || timeoutSeconds === undefined) return
+  const family = records[base + ConntrackWord.family] ?? 4
+  const clientIp = formatAddressWords(records, base + ConntrackWord.source, family)
+  const now = { nowMs: systemClock.nowMs(), timeoutMs: timeoutSeconds * 1000 }
+  affinity.pin({ servicePortId: found.port.id, clientIp }, found.endpoint.id, now)
+}
+
+const loop = new SteeringLoop({
+  queue,
+  events,
+  wakeUp: new WakeUp(options.wakeUpFd),
+  steering,
+  counts: new ConnectionCounts(layout, counters.open, {
+    opened: () => undefined,
+    closed: () => undefined,
+  }),
+  counters,
+  nowMs: () => performance.now(),
+  nextDump: () => {
+    const family = toDump.shift()
+    return family === undefined ? undefined : new ConntrackDump({ family })
+  },
+  takeMessage,
+  onEntry: adoptAffinity,
+  onDumpEnd: () => {
+    toDump = [...FAMILIES]
+    isAdopting = false
+  },
+})
+toDump = [...FAMILIES]
+
+function takeMessage(): boolean {
+  const received = receiveMessageOnPort(port) as { message: SteeringMessage } | undefined
+  if (received === undefined) return false
+  const { message } = received
+  switch (message.type) {
+    case 'sources':
+      steering.setSources(
+        {
+          pods: message.pods
+            .map(parseIpRange)
+            .filter((range) => range !== undefined)
+            .map(rangeWords),
+          node: message.node.map((address) => rangeWords(hostRange(address))),
+        },
+        message.hasLocalDetector,
+      )
+      break
+    case 'ports':
+      for (const id of message.remove) vips.remove(id)
+      for (const packed of message.set) vips.set(packed)
+      break
+    case 'barrier':
+      report({ type: 'done', id: message.id })
+      break
+    case 'adopt':
+      isAdopting = true
+      vips.unpackSticky()
+      toDump = [...FAMILIES]
+      loop.resync()
+      break
+    case 'stop':
+      loop.stop()
+      break
+  }
+  return true
+}
+
+report({
+  type: 'ready',
+  queueBufferBytes: queue.bufferBytes,
+  eventBufferBytes: events.bufferBytes,
+})
+loop.run()
+queue.close()
+events.close()
+netfilter.close()
+report({ type: 'stopped' })
+port.close()
