@@ -30,7 +30,9 @@ export interface Layout {
   readonly skeleton: string
   /** By ServicePort.id, and NODE_PART: what the elements come from. */
   readonly parts: ReadonlyMap<string, LayoutPart>
-  /** What could not be laid out, one line each. */
+  /** VIPs that two Service ports claim, one line each. */
+  readonly conflicts: readonly string[]
+  /** What could not be laid out, one line each, the conflicts first. */
   readonly warnings: readonly string[]
   readonly options: LayoutOptions
   readonly node: NodeState
@@ -48,11 +50,6 @@ export interface LayoutPart {
 /** Key of the part that belongs to no Service port; an id has a `/`. */
 export const NODE_PART = 'node'
 
-interface PlannedPort {
-  readonly state: ServicePortState
-  readonly vips: readonly Vip[]
-}
-
 /** @param previous a layout of the same family: what did not change is taken from it */
 export function computeLayout(
   snapshot: Snapshot,
@@ -65,42 +62,59 @@ export function computeLayout(
   const states = [...snapshot.servicePorts.values()].filter(
     ({ servicePort }) => servicePort.ipFamily === family,
   )
-  const { ports, conflicts } = planPorts(states, base)
-  const parts = new Map<string, LayoutPart>()
-  parts.set(NODE_PART, base?.parts.get(NODE_PART) ?? nodePart(family, options))
-  const warnings = [...conflicts]
-  for (const { state, vips } of ports) {
-    const { id } = state.servicePort
-    const before = base?.parts.get(id)
-    const isSame = before?.state === state && sameVips(before.vips, vips)
-    parts.set(
-      id,
-      isSame ? before : { state, vips, elements: portElements(state, vips, node.addresses) },
-    )
-    if (state.reachable.length > MAX_SLOTS) warnings.push(tooManyEndpoints(state))
-  }
+  const changed = base && changedEndpoints(base, states)
+  const { parts, conflicts } =
+    changed === undefined
+      ? planParts(states, base, node)
+      : { parts: replaceParts(base, changed, node), conflicts: base?.conflicts ?? [] }
+  if (base === undefined) parts.set(NODE_PART, nodePart(family, options))
+  const warnings = [...conflicts, ...states.filter(hasTooManyEndpoints).map(tooManyEndpoints)]
   const skeleton = base?.skeleton ?? skeletonOf(family, options, node)
-  return { family, skeleton, parts, warnings, options, node }
+  return { family, skeleton, parts, conflicts, warnings, options, node }
 }
 
-/**
- * Which Service port has which VIPs. Two that claim the same one: the first by id has it. While no
- * ServicePort changed (endpoints alone did), that stays as it was.
- */
-function planPorts(
+/** The states with other endpoints than in `base`; undefined when more than endpoints changed. */
+function changedEndpoints(
+  { parts }: Layout,
+  states: readonly ServicePortState[],
+): readonly ServicePortState[] | undefined {
+  if (parts.size !== states.length + 1) return undefined
+  const changed: ServicePortState[] = []
+  for (const state of states) {
+    const before = parts.get(state.servicePort.id)?.state
+    if (before === state) continue
+    // Another ServicePort may have other VIPs, which others may want or have.
+    if (before?.servicePort !== state.servicePort) return undefined
+    changed.push(state)
+  }
+  return changed
+}
+
+function replaceParts(
+  base: Layout | undefined,
+  changed: readonly ServicePortState[],
+  node: NodeState,
+): Map<string, LayoutPart> {
+  const parts = new Map(base?.parts)
+  for (const state of changed) {
+    const vips = parts.get(state.servicePort.id)?.vips ?? []
+    parts.set(state.servicePort.id, partOf(state, vips, node))
+  }
+  return parts
+}
+
+/** Every part, with its VIPs. Two Service ports that claim the same VIP: the first by id has it. */
+function planParts(
   states: readonly ServicePortState[],
   base: Layout | undefined,
-): { readonly ports: readonly PlannedPort[]; readonly conflicts: readonly string[] } {
-  if (base !== undefined && hasSamePorts(base, states)) {
-    const ports = states.map((state) => ({
-      state,
-      vips: base.parts.get(state.servicePort.id)?.vips ?? [],
-    }))
-    return { ports, conflicts: base.warnings.filter((warning) => warning.endsWith(CONFLICT)) }
-  }
+  node: NodeState,
+): { readonly parts: Map<string, LayoutPart>; readonly conflicts: readonly string[] } {
   const owners = new Map<string, ServicePort>()
   const conflicts: string[] = []
-  const ports = states.map((state) => {
+  const parts = new Map<string, LayoutPart>()
+  const common = base?.parts.get(NODE_PART)
+  if (common !== undefined) parts.set(NODE_PART, common)
+  for (const state of states) {
     const { servicePort } = state
     const vips = vipsOf(servicePort).filter((vip) => {
       const key = vipKey(servicePort, vip)
@@ -109,28 +123,29 @@ function planPorts(
       else conflicts.push(conflictWarning(servicePort, key, owner))
       return owner === undefined
     })
-    return { state, vips }
-  })
-  return { ports, conflicts }
+    const before = base?.parts.get(servicePort.id)
+    const isSame = before?.state === state && sameVips(before.vips, vips)
+    parts.set(servicePort.id, isSame ? before : partOf(state, vips, node))
+  }
+  return { parts, conflicts }
 }
 
-function hasSamePorts({ parts }: Layout, states: readonly ServicePortState[]): boolean {
-  return (
-    parts.size === states.length + 1 &&
-    states.every(({ servicePort }) => parts.get(servicePort.id)?.state?.servicePort === servicePort)
-  )
+function partOf(state: ServicePortState, vips: readonly Vip[], node: NodeState): LayoutPart {
+  return { state, vips, elements: portElements(state, vips, node.addresses) }
 }
-
-const CONFLICT = 'already; left out there'
 
 function conflictWarning(servicePort: ServicePort, key: string, owner: ServicePort): string {
-  return `Service port ${servicePortName(servicePort)}: ${key} belongs to ${owner.id} ${CONFLICT}`
+  return `Service port ${servicePortName(servicePort)}: ${key} belongs to ${owner.id} already; left out there`
 }
 
 /** `TCP 10.96.0.10:80`, `TCP node port 30080` */
 function vipKey({ protocol }: ServicePort, { address, port }: Vip): string {
   const at = address === undefined ? `node port ${port}` : formatAddress(address, port)
   return `${protocol} ${at}`
+}
+
+function hasTooManyEndpoints({ reachable }: ServicePortState): boolean {
+  return reachable.length > MAX_SLOTS
 }
 
 function tooManyEndpoints({ servicePort, reachable }: ServicePortState): string {
