@@ -29,10 +29,6 @@ export interface ElementOperation {
 /** Replaces whatever the sets hold by the elements of the layout. */
 export function replaceAll(layout: Layout): ElementOperation[] {
   const { family } = layout
-  const changes = new Changes()
-  for (const part of layout.parts.values()) {
-    for (const [name, elements] of part.elements) changes.add(name, elements)
-  }
   const flushes = SET_NAMES.map((name): ElementOperation => ({
     op: 'flush',
     family,
@@ -42,7 +38,16 @@ export function replaceAll(layout: Layout): ElementOperation[] {
     keys: new Uint8Array(),
     dataLength: 0,
   }))
-  return [...flushes, ...changes.operations(layout)]
+  return [...flushes, ...allElements(layout)]
+}
+
+/** The elements of the layout, for sets that are empty. */
+export function allElements(layout: Layout): ElementOperation[] {
+  const changes = new Changes()
+  for (const part of layout.parts.values()) {
+    for (const [name, elements] of part.elements) changes.add(name, elements)
+  }
+  return changes.operations(layout)
 }
 
 /** What turns `before` into `after`, both of one family and skeleton. Empty when nothing does. */

@@ -1,19 +1,18 @@
 /**
- * The flat nftables layout in the kernel: lays out each Snapshot, loads the skeleton when it
- * changed and the elements that changed.
+ * The flat nftables layout in the kernel: lays out each Snapshot and loads what changed.
  *
- * A table that a predecessor left keeps serving until the elements are replaced in one transaction.
- * When the kernel refuses a change (somebody flushed the ruleset), everything is loaded anew, once;
- * when that fails too, the next sync loads everything.
+ * A table that a predecessor left keeps serving: when its rules are the same, its elements are
+ * replaced in one transaction, else the whole table is. When the kernel refuses a change (somebody
+ * flushed the ruleset), everything is loaded anew, once; when that fails too, the next sync does.
  */
 import { runChecked, type RunCommand } from '../../kernel/command.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { Datapath, SyncResult } from '../datapath.js'
-import type { ElementLoader } from './element-loader.js'
+import { renderOperations, type ElementLoader } from './element-loader.js'
 import { computeLayout, type Layout, type LayoutOptions } from './layout.js'
-import { diffLayouts, replaceAll } from './layout-diff.js'
-import { removalText } from './skeleton.js'
+import { allElements, diffLayouts, replaceAll } from './layout-diff.js'
+import { removalText, versionComment } from './skeleton.js'
 
 export interface NftablesProxierOptions {
   readonly run: RunCommand
@@ -69,16 +68,20 @@ export class NftablesProxier implements Datapath {
         // Not what was loaded is in the kernel; loading everything tells what is wrong, if anything.
       }
     }
-    await this.#loadSkeleton(layout)
-    await this.#options.loader.load(replaceAll(layout))
+    if (await this.#hasSkeleton(layout)) await this.#options.loader.load(replaceAll(layout))
+    else await runChecked(this.#options.run, 'nft', ['-f', '-'], layoutText(layout))
     this.#loaded.set(family, layout)
   }
 
-  /** In place where it can be; an older version's table, whose sets differ, gives way. */
-  async #loadSkeleton({ family, skeleton }: Layout): Promise<void> {
-    const { run } = this.#options
-    const inPlace = await run('nft', ['-f', '-'], skeleton)
-    if (inPlace.status === 0) return
-    await runChecked(run, 'nft', ['-f', '-'], removalText(family) + skeleton)
+  /** Listing chains costs milliseconds, whatever the number of elements; listing rules does not. */
+  async #hasSkeleton({ family, skeleton }: Layout): Promise<boolean> {
+    const args = ['list', 'chains', family === 'IPv4' ? 'ip' : 'ip6']
+    const { status, stdout } = await this.#options.run('nft', args)
+    return status === 0 && stdout.includes(versionComment(skeleton))
   }
+}
+
+/** Everything of a layout as one transaction for `nft -f`; replaces what is there. */
+export function layoutText(layout: Layout): string {
+  return layout.skeleton + renderOperations(allElements(layout))
 }

@@ -12,6 +12,8 @@
  * A connection that is steered (slot number in its conntrack mark) takes the first rule of
  * `services`; without a mark, or when its slot is gone, the rules below it serve it: the standby.
  */
+import { createHash } from 'node:crypto'
+
 import type { IpFamily, IpRange } from '../../lib/ip-address.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import {
@@ -46,21 +48,36 @@ const PRIORITY_SNAT = 100
 const HASH_SEED = 0x6b730001
 
 /**
- * The text for `nft -f`: one transaction that makes the table or replaces its rules. Elements stay.
- * It fails when a set of that name is there with other fields (an older version's).
+ * The text for `nft -f` that makes the table anew, with empty sets: elements follow in the same
+ * transaction. A table cannot be changed in place by text, because nft 1.0.6 does not accept a rule
+ * with a map whose types it has read from the kernel; so a table whose SKELETON_CHAIN tells the same
+ * version is left as it is, and only its elements are replaced.
  */
 export function skeletonText(options: SkeletonOptions): string {
   const name = tableName(options.family)
+  const body = [...setBlocks(options.family), ...chainBlocks(options)]
   return [
-    `add table ${name}`,
-    `flush table ${name}`,
-    `table ${name} {`,
+    removalText(options.family) + `table ${name} {`,
     '  comment "kube-sluice: connections to Services"',
-    ...setBlocks(options.family),
-    ...chainBlocks(options),
+    ...block(`chain ${SKELETON_CHAIN}`, versionOf(body), []),
+    ...body,
     '}',
     '',
   ].join('\n')
+}
+
+/** What `nft list chains` prints of a table that was made from this text. */
+export function versionComment(skeleton: string): string {
+  return VERSION_COMMENT.exec(skeleton)?.[0] ?? ''
+}
+
+/** An empty chain; its comment is a hash of everything else. */
+const SKELETON_CHAIN = 'skeleton'
+const VERSION_COMMENT = /comment "version [0-9a-f]{16}"/
+
+function versionOf(lines: readonly string[]): string {
+  const hash = createHash('sha256').update(lines.join('\n')).digest('hex')
+  return `version ${hash.slice(0, 16)}`
 }
 
 /** `ip kube-sluice` */
@@ -96,8 +113,7 @@ function declaration(spec: SetSpec, family: IpFamily): string {
   const bySample = spec.key.includes('slot')
   const print = (field: Field) => (bySample ? sampleOf(field, family) : typeOf(field, family))
   const key = spec.key.map(print).join(' . ')
-  // With `th dport` in the data nft 1.0.6 cannot read back the rules that use the map.
-  const endpoint = spec.data?.map(print).join(' . ').replace('th dport', 'tcp dport')
+  const endpoint = spec.data?.map(print).join(' . ')
   const data = spec.chains === undefined ? endpoint : 'verdict'
   return `${bySample ? 'typeof' : 'type'} ${key}${data === undefined ? '' : ` : ${data}`}`
 }
