@@ -29,7 +29,8 @@ export function allowedSources(
   kind: VipKind,
   options: SourceOptions,
 ): 'all' | readonly IpRange[] {
-  const ranges = kind === 'load-balancer-ip' ? guardRanges(state.servicePort, options) : 'all'
+  const ranges =
+    kind === 'load-balancer-ip' ? loadBalancerSources(state.servicePort, options.nodeIps) : 'all'
   const onlyShortCircuited =
     kind !== 'cluster-ip' &&
     state.servicePort.externalPolicyLocal &&
@@ -40,13 +41,13 @@ export function allowedSources(
 }
 
 /**
- * loadBalancerSourceRanges; when they let the node in, each load-balancer IP as well, because a
- * host's own packet to a VIP that is a local address has that VIP as its source (kube-proxy's
- * allowFromNode).
+ * Who may reach a load-balancer IP: loadBalancerSourceRanges; when they let the node in, each
+ * load-balancer IP as well, because a host's own packet to a VIP that is a local address has that
+ * VIP as its source (kube-proxy's allowFromNode).
  */
-function guardRanges(
+export function loadBalancerSources(
   { loadBalancerSourceRanges: ranges, loadBalancerVips }: ServicePort,
-  { nodeIps }: SourceOptions,
+  nodeIps: readonly string[],
 ): 'all' | readonly IpRange[] {
   if (ranges.length === 0) return 'all'
   const letsNodeIn = ranges.some((range) => nodeIps.some((ip) => rangeContains(range, ip)))

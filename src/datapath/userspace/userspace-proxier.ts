@@ -7,6 +7,7 @@
  */
 import type { RunConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
+import { podRanges } from '../../model/pod-ranges.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { RetryBudget } from '../../policy/retry-budget.js'
@@ -18,13 +19,7 @@ import { EndpointSockets } from './endpoint-sockets.js'
 import { TcpRelay } from './tcp-relay.js'
 import { UdpRelay } from './udp-relay.js'
 import { VipListeners } from './vip-listeners.js'
-import {
-  planVips,
-  podRanges,
-  type LocalAddress,
-  type PlannedVip,
-  type VipPlan,
-} from './vip-plan.js'
+import { planVips, type LocalAddress, type PlannedVip, type VipPlan } from './vip-plan.js'
 
 export interface UserspaceProxierOptions {
   readonly config: RunConfig

@@ -9,12 +9,12 @@ import {
   familyOf,
   formatAddress,
   hostRange,
-  parseIpRange,
   rangeContains,
   type IpFamily,
   type IpRange,
 } from '../../lib/ip-address.js'
 import { allowedSources } from '../../model/allowed-sources.js'
+import { podRanges } from '../../model/pod-ranges.js'
 import { servicePortName, type ServicePort } from '../../model/service-port.js'
 import type { NodeState, ServicePortState, Snapshot } from '../../model/snapshot.js'
 import { selectEndpoints, vipsOf, type SourceKind, type VipKind } from '../../model/vip.js'
@@ -47,22 +47,6 @@ export interface VipPlanOptions {
   readonly localhostNodePorts: boolean
   readonly clusterCidrs: readonly IpRange[]
   readonly detectLocalMode: 'ClusterCIDR' | 'NodeCIDR'
-}
-
-/**
- * Ranges of the pods of this cluster (ClusterCIDR) or of this node (NodeCIDR): whose sources count
- * as "pod" (reference 1.4, detect-local modes). Of ClusterCIDR the first range of each family counts.
- */
-export function podRanges(
-  node: NodeState,
-  options: Pick<VipPlanOptions, 'clusterCidrs' | 'detectLocalMode'>,
-): readonly IpRange[] {
-  const ranges =
-    options.detectLocalMode === 'ClusterCIDR'
-      ? options.clusterCidrs
-      : node.podCidrs.map(parseIpRange).filter((range) => range !== undefined)
-  const first = (family: IpFamily) => ranges.find((range) => range.family === family)
-  return [first('IPv4'), first('IPv6')].filter((range) => range !== undefined)
 }
 
 /** The VIPs of a Snapshot. Two Services that claim the same one: the first by name has it. */

@@ -1,10 +1,6 @@
 import t from 'tap'
 import { parseIpRange } from '../../../src/lib/ip-address.js'
-import {
-  planVips,
-  podRanges,
-  type VipPlanOptions,
-} from '../../../src/datapath/userspace/vip-plan.js'
+import { planVips, type VipPlanOptions } from '../../../src/datapath/userspace/vip-plan.js'
 import { endpoint, portState, servicePort, snapshotOf } from '../../fixtures/endpoint.js'
 
 const range = (text: string) => parseIpRange(text)!
@@ -112,15 +108,4 @@ t.test('SCTP is left out with a warning', async (t) => {
   const { vips, warnings } = plan({ protocol: 'SCTP' })
   t.equal(vips.size, 0)
   t.match(warnings, [/SCTP is not relayed/])
-})
-
-t.test('pods are told by the first range of each family, or by the node’s own', async (t) => {
-  const node = { name: 'n', zone: undefined, addresses: [], podCidrs: ['10.244.1.0/24', 'bad'] }
-  const texts = (detectLocalMode: 'ClusterCIDR' | 'NodeCIDR') =>
-    podRanges(node, {
-      detectLocalMode,
-      clusterCidrs: ['10.244.0.0/16', '10.9.0.0/16', 'fd00::/8'].map(range),
-    }).map(({ text }) => text)
-  t.strictSame(texts('ClusterCIDR'), ['10.244.0.0/16', 'fd00::/8'])
-  t.strictSame(texts('NodeCIDR'), ['10.244.1.0/24'])
 })

@@ -1,0 +1,87 @@
+/**
+ * The flat nftables layout in the kernel: lays out each Snapshot and loads what changed.
+ *
+ * A table that a predecessor left keeps serving: when its rules are the same, its elements are
+ * replaced in one transaction, else the whole table is. When the kernel refuses a change (somebody
+ * flushed the ruleset), everything is loaded anew, once; when that fails too, the next sync does.
+ */
+import { runChecked, type RunCommand } from '../../kernel/command.js'
+import type { IpFamily } from '../../lib/ip-address.js'
+import type { Snapshot } from '../../model/snapshot.js'
+import type { Datapath, SyncResult } from '../datapath.js'
+import { renderOperations, type ElementLoader } from './element-loader.js'
+import { computeLayout, type Layout, type LayoutOptions } from './layout.js'
+import { allElements, diffLayouts, replaceAll } from './layout-diff.js'
+import { removalText, versionComment } from './skeleton.js'
+
+export interface NftablesProxierOptions {
+  readonly run: RunCommand
+  readonly loader: ElementLoader
+  readonly families: readonly IpFamily[]
+  /** Read at each sync; the same object for as long as nothing changed. */
+  readonly layoutOptions: () => LayoutOptions
+}
+
+export class NftablesProxier implements Datapath {
+  readonly #options: NftablesProxierOptions
+  /** What the kernel has; a family without one needs everything. */
+  readonly #loaded = new Map<IpFamily, Layout>()
+
+  constructor(options: NftablesProxierOptions) {
+    this.#options = options
+  }
+
+  async sync(snapshot: Snapshot): Promise<SyncResult> {
+    const { families, layoutOptions } = this.#options
+    const options = layoutOptions()
+    const warnings: string[] = []
+    for (const family of families) {
+      const layout = computeLayout(snapshot, family, options, this.#loaded.get(family))
+      await this.#bring(layout)
+      warnings.push(...layout.warnings)
+    }
+    return { warnings }
+  }
+
+  /** Nothing to wait for: established connections are the kernel's. */
+  drain(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  async close(): Promise<void> {
+    for (const family of this.#options.families) {
+      this.#loaded.delete(family)
+      await runChecked(this.#options.run, 'nft', ['-f', '-'], removalText(family))
+    }
+  }
+
+  async #bring(layout: Layout): Promise<void> {
+    const { family } = layout
+    const before = this.#loaded.get(family)
+    this.#loaded.delete(family)
+    if (before?.skeleton === layout.skeleton) {
+      try {
+        await this.#options.loader.load(diffLayouts(before, layout))
+        this.#loaded.set(family, layout)
+        return
+      } catch {
+        // Not what was loaded is in the kernel; loading everything tells what is wrong, if anything.
+      }
+    }
+    if (await this.#hasSkeleton(layout)) await this.#options.loader.load(replaceAll(layout))
+    else await runChecked(this.#options.run, 'nft', ['-f', '-'], layoutText(layout))
+    this.#loaded.set(family, layout)
+  }
+
+  /** Listing chains costs milliseconds, whatever the number of elements; listing rules does not. */
+  async #hasSkeleton({ family, skeleton }: Layout): Promise<boolean> {
+    const args = ['list', 'chains', family === 'IPv4' ? 'ip' : 'ip6']
+    const { status, stdout } = await this.#options.run('nft', args)
+    return status === 0 && stdout.includes(versionComment(skeleton))
+  }
+}
+
+/** Everything of a layout as one transaction for `nft -f`; replaces what is there. */
+export function layoutText(layout: Layout): string {
+  return layout.skeleton + renderOperations(allElements(layout))
+}
