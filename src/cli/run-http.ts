@@ -35,7 +35,7 @@ export async function serveHttp(
   if (config.metricsBindAddress !== undefined) {
     const paths = new Map([
       ['/healthz', () => plain('ok')],
-      ['/proxyMode', () => plain('userspace')],
+      ['/proxyMode', () => plain(status().mode)],
       ['/configz', () => json({ 'kube-sluice.io': config })],
       ['/status', () => json(status())],
     ])

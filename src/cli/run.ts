@@ -4,24 +4,16 @@
  * then everything is removed from the kernel.
  */
 import type { RunConfig } from '../config/run-config.js'
-import { chooseCapture, createCapture } from '../datapath/userspace/capture-selection.js'
-import { UserspaceProxier } from '../datapath/userspace/userspace-proxier.js'
-import { commandRunner } from '../kernel/command.js'
-import { localAddresses } from '../kernel/local-address.js'
-import { probeCapabilities } from '../kernel/probe-capability.js'
 import { raiseFileLimit } from '../kernel/socket.js'
 import { systemClock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
 import { buildStatus } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
 import type { ProxyStatus } from '../observe/status.js'
-import { Traffic } from '../observe/traffic.js'
-import { AffinityTable } from '../policy/affinity.js'
-import { balancerFor, balancerNames } from '../policy/balancer/registry.js'
-import { EndpointPicker } from '../policy/endpoint-picker.js'
 import { ManifestSource } from '../source/manifests/manifest-source.js'
 import { ServiceProxy } from '../sync/service-proxy.js'
 import { serveHttp } from './run-http.js'
+import { type RunningMode, startMode } from './run-mode.js'
 
 /** A relayed connection takes two descriptors, a VIP one. */
 const WANTED_FILES = 1_048_576
@@ -38,32 +30,24 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   const { log, signal, version } = context
   const startedAt = new Date()
   const fileLimit = raiseFileLimit(WANTED_FILES)
-  const { capture, traffic, affinity, picker } = await makeParts(config, log)
-  const datapath = new UserspaceProxier({
-    config,
-    clock: systemClock,
-    capture,
-    picker,
-    traffic,
-    localAddresses,
+  let failure: Error | undefined
+  const failed = new AbortController()
+  const mode = await startMode(config, log, (error) => {
+    failure ??= error
+    failed.abort()
   })
+  const { datapath } = mode
   const http = await serveHttp(config, log, (): ProxyStatus => {
     return buildStatus({
       version,
       node: config.nodeName,
-      mode: 'userspace',
-      capture: capture.name,
       startedAt: startedAt.toISOString(),
       uptimeSeconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
       lastSyncAt: proxy.lastSyncAt?.toISOString(),
       lastSyncError: proxy.lastSyncError,
       warnings: proxy.warnings,
       snapshot: proxy.snapshot,
-      traffic,
-      vips: datapath.vips.values(),
-      balancerOf: (id) => picker.balancerOf(id) ?? '',
-      udpSessions: datapath.udpSessions,
-      affinityClients: affinity.size,
+      ...mode.status(proxy.snapshot),
     })
   })
   const proxy = new ServiceProxy({
@@ -79,58 +63,29 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     },
     onSynced: () => {
       http.health.synced()
-      affinity.sweep(systemClock.nowMs())
+      mode.onSynced()
     },
   })
-  log.info({ node: config.nodeName, capture: capture.name, fileLimit, version }, 'starting')
+  log.info({ node: config.nodeName, mode: config.proxyMode, fileLimit, version }, 'starting')
   try {
     await proxy.start()
-    await aborted(signal)
+    await aborted(AbortSignal.any([signal, failed.signal]))
   } finally {
     await proxy.stop()
-    await shutDown(datapath, config, log)
+    await shutDown(mode, config, log)
     await http.close()
   }
-  return 0
+  if (failure === undefined) return 0
+  log.fatal({ error: messageOf(failure) }, 'the datapath has failed')
+  return 1
 }
 
-async function makeParts(config: RunConfig, log: Logger) {
-  const runCommand = commandRunner()
-  const kernel = await probeCapabilities(runCommand)
-  const chosen = chooseCapture(config.userspace.capture, kernel)
-  log.info({ capture: chosen.name, reason: chosen.reason }, 'capture chosen')
-  const capture = createCapture(chosen.name, {
-    run: runCommand,
-    localAddresses,
-    clock: systemClock,
-    iptablesVariant: kernel.iptablesVariant,
-    tproxyMarkBit: config.userspace.tproxyMarkBit,
-    warn: (message) => {
-      log.warn(message)
-    },
-  })
-  const affinity = new AffinityTable({ maxClients: config.affinityMaxClients })
-  const picker = new EndpointPicker({
-    affinity,
-    clock: systemClock,
-    random: Math.random,
-    balancerFor: ({ id, annotations }) =>
-      balancerFor(annotations, (name) => {
-        log.warn(
-          { servicePort: id, balancer: name },
-          `Service port ${id}: annotation kube-sluice.io/balancer: no balancer "${name}"; ` +
-            `round-robin it is, choose one of: ${balancerNames().join(', ')}`,
-        )
-      }),
-  })
-  return { capture, affinity, picker, traffic: new Traffic() }
-}
-
-async function shutDown(datapath: UserspaceProxier, config: RunConfig, log: Logger): Promise<void> {
-  const connections = datapath.tcpConnections
+async function shutDown(mode: RunningMode, config: RunConfig, log: Logger): Promise<void> {
+  const { datapath } = mode
+  const connections = mode.openConnections()
   log.info({ connections, drainTimeoutMs: config.drainTimeoutMs }, 'draining')
   await datapath.drain(AbortSignal.timeout(config.drainTimeoutMs))
-  const reset = datapath.tcpConnections
+  const reset = mode.openConnections()
   try {
     await datapath.close()
   } catch (error) {

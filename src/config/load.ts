@@ -85,6 +85,16 @@ export function loadRunConfig(words: readonly string[]): RunConfig {
       udpMaxSessions: values.udpMaxSessions,
       tproxyMarkBit: values.tproxyMarkBit,
     },
+    nfqueue: {
+      queueFirst: values.nfqueueFirst,
+      queueCount: values.nfqueueCount,
+      queueLength: values.nfqueueLength,
+      queueBufferBytes: values.nfqueueBuffer,
+      eventBufferBytes: values.conntrackEventBuffer,
+      flows: values.nfqueueFlows,
+      markMask: values.conntrackMarkMask,
+      dnat: values.nfqueueDnat,
+    },
     logLevel: values.logLevel,
   }
 }

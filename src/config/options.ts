@@ -8,6 +8,7 @@ import {
   duration,
   httpUrl,
   integer,
+  markMask,
   nodeAddresses,
   oneOf,
   rangePair,
@@ -35,6 +36,7 @@ export const SECTIONS = [
   'Traffic policy',
   'Userspace mode: TCP',
   'Userspace mode: UDP',
+  'Nfqueue mode',
   'HTTP endpoints',
   'Output',
 ] as const
@@ -84,10 +86,11 @@ const PROXY = { section: 'Proxy', commands: RUN } as const
 const TRAFFIC = { section: 'Traffic policy', commands: RUN } as const
 const TCP = { section: 'Userspace mode: TCP', commands: RUN } as const
 const UDP = { section: 'Userspace mode: UDP', commands: RUN } as const
+const QUEUE = { section: 'Nfqueue mode', commands: RUN } as const
 const HTTP = { section: 'HTTP endpoints', commands: RUN } as const
 const STATUS = { section: 'Output', commands: ['status'] } as const
 
-const USERSPACE_ONLY = 'is not in this version, which has the userspace mode only'
+const NOT_HERE = 'is not in this version, which has the userspace and the nfqueue mode'
 const NO_INTERFACES =
   'has no meaning in userspace mode, which sees the address of a client and not its interface'
 
@@ -115,14 +118,16 @@ export const OPTIONS = {
   ),
   proxyMode: row(
     'proxy-mode',
-    oneOf(['auto', 'userspace'], {
-      nfqueue: USERSPACE_ONLY,
-      iptables: USERSPACE_ONLY,
-      ipvs: USERSPACE_ONLY,
-      nftables: USERSPACE_ONLY,
+    oneOf(['auto', 'userspace', 'nfqueue'], {
+      iptables: NOT_HERE,
+      ipvs: NOT_HERE,
+      nftables: NOT_HERE,
     }),
     'auto',
-    { ...PROXY, help: 'how connections are brought to endpoints' },
+    {
+      ...PROXY,
+      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel; auto is userspace in this version',
+    },
   ),
   userspaceCapture: row(
     'userspace-capture',
@@ -204,6 +209,38 @@ export const OPTIONS = {
   udpMaxSessions: row('udp-max-sessions', integer(1, 1_000_000), '16384', {
     ...UDP,
     help: 'sessions at once; the one idle longest makes room',
+  }),
+  nfqueueFirst: row('nfqueue-first', integer(0, 65_000), '1075', {
+    ...QUEUE,
+    help: 'number of the first packet queue; no other program may use it or those after it',
+  }),
+  nfqueueCount: row('nfqueue-count', integer(1, 64), '2', {
+    ...QUEUE,
+    help: 'packet queues that first packets are spread over; one more takes retries',
+  }),
+  nfqueueLength: row('nfqueue-length', integer(1, 1_000_000), '4096', {
+    ...QUEUE,
+    help: 'packets that each queue holds; what comes beyond passes to the standby rules',
+  }),
+  nfqueueBuffer: row('nfqueue-buffer', integer(65_536, 536_870_912), '8388608', {
+    ...QUEUE,
+    help: 'receive buffer of the packet queues, in bytes',
+  }),
+  conntrackEventBuffer: row('conntrack-event-buffer', integer(65_536, 536_870_912), '8388608', {
+    ...QUEUE,
+    help: 'receive buffer for events of connection tracking, in bytes; an overrun costs a dump of the table',
+  }),
+  nfqueueFlows: row('nfqueue-flows', integer(64, 1_048_576), '16384', {
+    ...QUEUE,
+    help: 'new connections remembered so that they can be sent to another endpoint; the oldest makes room',
+  }),
+  conntrackMarkMask: row('conntrack-mark-mask', markMask(), '0x3fffff00', {
+    ...QUEUE,
+    help: 'bits of the connection mark that hold the endpoint: 20 of them name a million endpoints, two are flags; others are never touched',
+  }),
+  nfqueueDnat: row('nfqueue-dnat', oneOf(['auto', 'nftables', 'iptables']), 'auto', {
+    ...QUEUE,
+    help: 'what turns a verdict into a translation: a map of nftables, or a rule of iptables for each endpoint, which is for small clusters; auto takes nftables where the kernel has its nat',
   }),
   healthzBindAddress: row('healthz-bind-address', bindAddress(10_256), '0.0.0.0:10256', {
     ...HTTP,

@@ -36,6 +36,23 @@ export interface UserspaceConfig {
   readonly tproxyMarkBit: number
 }
 
+export interface NfqueueConfig {
+  /** First packets go to `queueCount` queues from this one on, retries to the one after them. */
+  readonly queueFirst: number
+  readonly queueCount: number
+  /** Packets that each queue holds. */
+  readonly queueLength: number
+  /** Receive buffers of the sockets, bytes. */
+  readonly queueBufferBytes: number
+  readonly eventBufferBytes: number
+  /** Flows remembered for retries. */
+  readonly flows: number
+  /** Our bits of the connection mark: one run of at least 12. */
+  readonly markMask: number
+  /** How a verdict becomes a translation; `auto` takes nftables where the kernel has it. */
+  readonly dnat: 'auto' | 'nftables' | 'iptables'
+}
+
 export interface RunConfig {
   readonly manifests: string
   /** `--hostname-override`, trimmed and lower-cased, else the host's name. */
@@ -60,5 +77,6 @@ export interface RunConfig {
   /** Clients remembered for session affinity, over all Service ports. */
   readonly affinityMaxClients: number
   readonly userspace: UserspaceConfig
+  readonly nfqueue: NfqueueConfig
   readonly logLevel: LogLevel
 }

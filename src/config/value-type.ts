@@ -4,6 +4,7 @@
  */
 import { formatDuration, parseDuration } from '../lib/duration.js'
 import { parseIpAddress, parseIpRange, type IpRange } from '../lib/ip-address.js'
+import { markLayoutOf, MIN_MARK_BITS } from '../packet/mark-layout.js'
 import type { BindAddress } from './run-config.js'
 
 /** A value, or why there is none: a clause to stand after the flag and the text that was given. */
@@ -51,6 +52,22 @@ export function integer(min: number, max: number): ValueType<number> {
       const value = Number(given)
       const isValid = /^\d{1,15}$/.test(given) && value >= min && value <= max
       return isValid ? { value } : { problem: `is not a whole number from ${range}` }
+    },
+  }
+}
+
+/** Bits of a mark: one run of at least MIN_MARK_BITS, as 0x and hexadecimal digits. */
+export function markMask(): ValueType<number> {
+  return {
+    placeholder: 'MASK',
+    parse: (given) => {
+      const problem = `is not one run of at least ${MIN_MARK_BITS} bits such as 0x3fffff00`
+      if (!/^0x[0-9a-f]{1,8}$/i.test(given)) return { problem }
+      try {
+        return { value: markLayoutOf(Number(given)).mask }
+      } catch {
+        return { problem }
+      }
     },
   }
 }

@@ -38,11 +38,26 @@ export interface ServicePortStatus {
   readonly endpoints: readonly EndpointStatus[]
 }
 
+/** Of the nfqueue mode: what the steering thread has counted since it started, and its queues. */
+export interface SteeringStatus {
+  readonly [total: string]: unknown
+  readonly queues: readonly {
+    readonly queue: number
+    readonly waiting: number
+    readonly dropped: number
+    readonly droppedByBuffer: number
+  }[]
+  readonly queueBufferBytes: number
+  readonly eventBufferBytes: number
+  readonly sendFailures: number
+}
+
 export interface ProxyStatus {
   readonly version: string
   readonly node: string
   readonly mode: ProxyMode
   readonly capture: CaptureName | undefined
+  readonly steering: SteeringStatus | undefined
   readonly startedAt: string
   readonly uptimeSeconds: number
   readonly generation: number

@@ -35,10 +35,10 @@ export interface SteeredEndpoint extends Endpoint {
   readonly words: Uint32Array
 }
 
-/** Packs the endpoints that may get connections; `slotOf` numbers them. */
+/** Packs the endpoints that may get connections; `slotOf` numbers them, and what has no number stays out. */
 export function packEndpoints(
   state: ServicePortState,
-  slotOf: (endpoint: Endpoint) => number,
+  slotOf: (endpoint: Endpoint) => number | undefined,
 ): string {
   const cluster = new Set(state.cluster)
   const local = new Set(state.local)
@@ -49,7 +49,8 @@ export function packEndpoints(
       (local.has(endpoint) ? EndpointFlag.local : 0) |
       (endpoint.isReady ? EndpointFlag.ready : 0)
     const { id, ip, port } = endpoint
-    text += `${slotOf(endpoint)} ${flags} ${id} ${ip} ${port}\n`
+    const slot = slotOf(endpoint)
+    if (slot !== undefined) text += `${slot} ${flags} ${id} ${ip} ${port}\n`
   }
   return text
 }

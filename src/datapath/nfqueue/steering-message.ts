@@ -15,6 +15,7 @@ export interface SteeringThreadOptions {
   /** Flows remembered for retries. */
   readonly flows: number
   readonly attempts: number
+  readonly canSendAgain: boolean
   readonly masqueradeAll: boolean
   readonly affinityMaxClients: number
   /** eventfd that says that messages wait. */

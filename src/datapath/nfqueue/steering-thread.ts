@@ -116,12 +116,15 @@ export class SteeringThread {
 
   /** Unbinds the queues and ends the thread. Idempotent. */
   async stop(): Promise<void> {
-    if (!this.#isStopping) {
-      this.tell({ type: 'stop' })
-      this.#isStopping = true
+    if (this.#isStopping) {
+      await this.#exited
+      return
     }
+    this.tell({ type: 'stop' })
+    this.#isStopping = true
     await this.#exited
     this.#port.close()
+    this.#wakeUp.close()
   }
 
   #onReport(report: SteeringReport, events: SteeringThreadEvents): void {

@@ -80,6 +80,7 @@ const steering = new Steering({
   kernel,
   answersQueue: answersQueueOf(queues),
   attempts: options.attempts,
+  canSendAgain: options.canSendAgain,
   masqueradeAll: options.masqueradeAll,
 })
 const queue = new PacketQueue({

@@ -62,6 +62,8 @@ export interface SteeringOptions {
   readonly answersQueue: number
   /** Endpoints tried for one connection, 1..10. */
   readonly attempts: number
+  /** Whether sendAgain works; without it a refusal cannot be held back. */
+  readonly canSendAgain: boolean
   readonly masqueradeAll: boolean
 }
 
@@ -310,7 +312,7 @@ export class Steering {
     if (vip === undefined) return
     counters.add(Total.refusals)
     this.#failed(place, vip)
-    if (this.#retry(place, vip)) this.#hold()
+    if (this.#options.canSendAgain && this.#retry(place, vip)) this.#hold()
   }
 
   #failed(place: number, vip: VipEntry): void {

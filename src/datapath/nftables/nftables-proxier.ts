@@ -31,6 +31,11 @@ export class NftablesProxier implements Datapath {
     this.#options = options
   }
 
+  /** What is loaded for a family; undefined before the first sync and after a failure. */
+  layoutOf(family: IpFamily): Layout | undefined {
+    return this.#loaded.get(family)
+  }
+
   async sync(snapshot: Snapshot): Promise<SyncResult> {
     const { families, layoutOptions } = this.#options
     const options = layoutOptions()

@@ -19,7 +19,8 @@ import { EndpointSockets } from './endpoint-sockets.js'
 import { TcpRelay } from './tcp-relay.js'
 import { UdpRelay } from './udp-relay.js'
 import { VipListeners } from './vip-listeners.js'
-import { planVips, type LocalAddress, type PlannedVip, type VipPlan } from './vip-plan.js'
+import { planVips, type PlannedVip, type VipPlan } from './vip-plan.js'
+import type { LocalAddress } from '../../model/node-port-addresses.js'
 
 export interface UserspaceProxierOptions {
   readonly config: RunConfig

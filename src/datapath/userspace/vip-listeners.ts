@@ -19,7 +19,8 @@ import {
 } from './vip-listener.js'
 import type { TcpRelay } from './tcp-relay.js'
 import type { UdpRelay } from './udp-relay.js'
-import type { LocalAddress, PlannedVip, VipPlan } from './vip-plan.js'
+import type { LocalAddress } from '../../model/node-port-addresses.js'
+import type { PlannedVip, VipPlan } from './vip-plan.js'
 
 export interface VipListenersOptions {
   readonly bindsToVip: boolean

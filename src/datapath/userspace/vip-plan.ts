@@ -9,11 +9,11 @@ import {
   familyOf,
   formatAddress,
   hostRange,
-  rangeContains,
   type IpFamily,
   type IpRange,
 } from '../../lib/ip-address.js'
 import { allowedSources } from '../../model/allowed-sources.js'
+import { type LocalAddress, nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import { podRanges } from '../../model/pod-ranges.js'
 import { servicePortName, type ServicePort } from '../../model/service-port.js'
 import type { NodeState, ServicePortState, Snapshot } from '../../model/snapshot.js'
@@ -33,11 +33,6 @@ export interface VipPlan {
   readonly vips: ReadonlyMap<string, PlannedVip>
   /** What could not be planned, one line each. */
   readonly warnings: readonly string[]
-}
-
-export interface LocalAddress {
-  readonly address: string
-  readonly isLoopback: boolean
 }
 
 export interface VipPlanOptions {
@@ -112,32 +107,6 @@ function destinationsOf(
       isNodeAddress: true,
     }))
   })
-}
-
-/**
- * The node's addresses that serve node ports (reference 1.5). Loopback serves them for IPv4 only,
- * and only while localhostNodePorts is on.
- */
-function nodePortAddressesOf(
-  family: IpFamily,
-  node: NodeState,
-  options: VipPlanOptions,
-): readonly string[] {
-  const own = options.localAddresses.filter(({ address }) => familyOf(address) === family)
-  const chosen = options.nodePortAddresses
-  if (chosen === 'primary') {
-    const primary = node.addresses.find((address) => familyOf(address) === family)
-    return own.some(({ address, isLoopback }) => address === primary && !isLoopback) &&
-      primary !== undefined
-      ? [primary]
-      : []
-  }
-  const ranges = chosen.filter((range) => range.family === family)
-  const matchesAll = ranges.length === 0 || ranges.some((range) => range.prefixLength === 0)
-  return own
-    .filter(({ isLoopback }) => !isLoopback || (family === 'IPv4' && options.localhostNodePorts))
-    .filter(({ address }) => matchesAll || ranges.some((range) => rangeContains(range, address)))
-    .map(({ address }) => address)
 }
 
 /** Of one family: the sources that count as this node's, and its own addresses. */

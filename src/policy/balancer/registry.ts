@@ -12,6 +12,11 @@ export function balancerNames(): readonly string[] {
   return [...BALANCERS.keys()]
 }
 
+/** Whether there is a balancer of that name. */
+export function isBalancerName(name: string): boolean {
+  return BALANCERS.has(name)
+}
+
 /**
  * A new balancer for a Service port: the one that its annotation kube-sluice.io/balancer names, else
  * the default. A name that nobody has costs the Service its choice, not its traffic.

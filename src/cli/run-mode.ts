@@ -1,0 +1,125 @@
+/** What `run` needs of a proxy mode, and the making of each. */
+import type { RunConfig } from '../config/run-config.js'
+import type { Datapath } from '../datapath/datapath.js'
+import { startNfqueue } from '../datapath/nfqueue/start.js'
+import { chooseCapture, createCapture } from '../datapath/userspace/capture-selection.js'
+import { UserspaceProxier } from '../datapath/userspace/userspace-proxier.js'
+import { commandRunner } from '../kernel/command.js'
+import { localAddresses } from '../kernel/local-address.js'
+import { type KernelCapabilities, probeCapabilities } from '../kernel/probe-capability.js'
+import { systemClock } from '../lib/clock.js'
+import type { StatusInputs } from '../observe/build-status.js'
+import type { Logger } from '../observe/log.js'
+import { Traffic } from '../observe/traffic.js'
+import { AffinityTable } from '../policy/affinity.js'
+import { balancerFor, balancerNames } from '../policy/balancer/registry.js'
+import { EndpointPicker } from '../policy/endpoint-picker.js'
+import type { Snapshot } from '../model/snapshot.js'
+
+/** The parts of the status that a mode knows. */
+export type ModeStatus = Pick<
+  StatusInputs,
+  | 'mode'
+  | 'capture'
+  | 'steering'
+  | 'traffic'
+  | 'vips'
+  | 'balancerOf'
+  | 'udpSessions'
+  | 'affinityClients'
+>
+
+export interface RunningMode {
+  readonly datapath: Datapath
+  readonly status: (snapshot: Snapshot) => ModeStatus
+  /** Connections that a stop would end. */
+  readonly openConnections: () => number
+  /** Once after each sync. */
+  readonly onSynced: () => void
+}
+
+/**
+ * Makes the mode of the configuration.
+ * @param onFailure the mode has stopped working; the process is to end
+ * @throws SluiceError when it cannot start
+ */
+export async function startMode(
+  config: RunConfig,
+  log: Logger,
+  onFailure: (error: Error) => void,
+): Promise<RunningMode> {
+  const run = commandRunner()
+  const kernel = await probeCapabilities(run)
+  if (config.proxyMode !== 'nfqueue') return startUserspace(config, log, kernel)
+  return startNfqueue({
+    config,
+    kernel,
+    run,
+    clock: systemClock,
+    localAddresses,
+    log: {
+      info: (context, message) => {
+        log.info(context, message)
+      },
+      warn: (message) => {
+        log.warn(message)
+      },
+    },
+    onFailure,
+  })
+}
+
+function startUserspace(config: RunConfig, log: Logger, kernel: KernelCapabilities): RunningMode {
+  const chosen = chooseCapture(config.userspace.capture, kernel)
+  log.info({ capture: chosen.name, reason: chosen.reason }, 'capture chosen')
+  const capture = createCapture(chosen.name, {
+    run: commandRunner(),
+    localAddresses,
+    clock: systemClock,
+    iptablesVariant: kernel.iptablesVariant,
+    tproxyMarkBit: config.userspace.tproxyMarkBit,
+    warn: (message) => {
+      log.warn(message)
+    },
+  })
+  const affinity = new AffinityTable({ maxClients: config.affinityMaxClients })
+  const picker = new EndpointPicker({
+    affinity,
+    clock: systemClock,
+    random: Math.random,
+    balancerFor: ({ id, annotations }) =>
+      balancerFor(annotations, (name) => {
+        log.warn(
+          { servicePort: id, balancer: name },
+          `Service port ${id}: annotation kube-sluice.io/balancer: no balancer "${name}"; ` +
+            `round-robin it is, choose one of: ${balancerNames().join(', ')}`,
+        )
+      }),
+  })
+  const traffic = new Traffic()
+  const datapath = new UserspaceProxier({
+    config,
+    clock: systemClock,
+    capture,
+    picker,
+    traffic,
+    localAddresses,
+  })
+  return {
+    datapath,
+    openConnections: () => datapath.tcpConnections,
+    status: () => ({
+      mode: 'userspace',
+      capture: capture.name,
+      steering: undefined,
+      traffic,
+      vips: datapath.vips.values(),
+      balancerOf: (id) => picker.balancerOf(id) ?? '',
+      udpSessions: datapath.udpSessions,
+      affinityClients: affinity.size,
+    }),
+    onSynced: () => {
+      affinity.sweep(systemClock.nowMs())
+    },
+  }
+}

@@ -1,0 +1,241 @@
+/** Puts the nfqueue mode together: what the kernel lacks is said in one line before anything is touched. */
+import { writeFileSync } from 'node:fs'
+
+import type { RunConfig } from '../../config/run-config.js'
+import type { Clock } from '../../lib/clock.js'
+import { SluiceError } from '../../lib/errors.js'
+import type { IpFamily } from '../../lib/ip-address.js'
+import type { RunCommand } from '../../kernel/command.js'
+import type { LocalAddress } from '../../kernel/local-address.js'
+import { Netfilter } from '../../kernel/netfilter.js'
+import { readQueueCounters } from '../../kernel/packet-queue.js'
+import {
+  type CapabilityName,
+  capabilityOf,
+  type KernelCapabilities,
+} from '../../kernel/probe-capability.js'
+import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
+import type { Snapshot } from '../../model/snapshot.js'
+import { markLayoutOf } from '../../packet/mark-layout.js'
+import { Traffic } from '../../observe/traffic.js'
+import { DEFAULT_BALANCER, isBalancerName } from '../../policy/balancer/registry.js'
+import type { LayoutOptions } from '../nftables/layout.js'
+import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
+import { NftablesProxier } from '../nftables/nftables-proxier.js'
+import { NftablesEndpointMap } from './endpoint-map.js'
+import { NfqueueProxier } from './nfqueue-proxier.js'
+import { NftablesStandby } from './standby.js'
+import { STEERING_TOTALS, SteeringCounters } from './steering-counters.js'
+import { SteeringThread } from './steering-thread.js'
+import { SynSender } from './syn-sender.js'
+
+export interface NfqueueContext {
+  readonly config: RunConfig
+  readonly kernel: KernelCapabilities
+  readonly run: RunCommand
+  readonly clock: Clock
+  readonly localAddresses: () => readonly LocalAddress[]
+  readonly log: {
+    info(context: object, message: string): void
+    warn(message: string): void
+  }
+  /** Steering has ended by itself; the standby serves from here on. */
+  readonly onFailure: (error: Error) => void
+}
+
+/** Every one of them; of the last two one will do. */
+const NEEDS: readonly CapabilityName[] = ['iptables NFQUEUE', 'ipset match', 'iptables nat']
+
+/**
+ * Starts the steering thread and makes the datapath.
+ * @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help
+ */
+export async function startNfqueue(context: NfqueueContext) {
+  const { config, kernel, run, clock, localAddresses, log } = context
+  requireCapabilities(kernel, NEEDS)
+  const layout = markLayoutOf(config.nfqueue.markMask)
+  const counters = new SteeringCounters(layout.maxSlot)
+  const netfilter = new Netfilter()
+  const sender = new SynSender((message) => {
+    log.warn(message)
+  })
+  if (!sender.isUsable) {
+    log.warn(
+      'raw-socket is not installed: a refused connect is not retried, an unanswered one when its client repeats the SYN; type: npm install raw-socket',
+    )
+  }
+  const families: IpFamily[] = capabilityOf(kernel, 'ip6tables nat').usable
+    ? ['IPv4', 'IPv6']
+    : ['IPv4']
+  const { thread, queueBufferBytes, eventBufferBytes } = await SteeringThread.start(
+    {
+      layout,
+      queues: { first: config.nfqueue.queueFirst, count: config.nfqueue.queueCount },
+      queueLength: config.nfqueue.queueLength,
+      queueBufferBytes: config.nfqueue.queueBufferBytes,
+      eventBufferBytes: config.nfqueue.eventBufferBytes,
+      flows: config.nfqueue.flows,
+      attempts: config.userspace.connectAttempts,
+      canSendAgain: sender.isUsable,
+      masqueradeAll: config.masqueradeAll,
+      affinityMaxClients: config.affinityMaxClients,
+      counters: counters.memory,
+    },
+    {
+      onSyn: (syn) => {
+        sender.send(syn)
+      },
+      onWarning: (message) => {
+        log.warn(message)
+      },
+      onFailure: context.onFailure,
+    },
+  )
+  log.info({ queueBufferBytes, eventBufferBytes, families }, 'steering')
+  const loader = new NetlinkElementLoader(netfilter)
+  const layoutOptions = optionsReader(context, layout)
+  const proxier = new NftablesProxier({ run, loader, families, layoutOptions })
+  const datapath = new NfqueueProxier({
+    config,
+    clock,
+    run,
+    iptablesVariant: kernel.iptablesVariant,
+    layout,
+    families,
+    netfilter,
+    standby: new NftablesStandby(proxier),
+    endpointMaps: {
+      IPv4: new NftablesEndpointMap(netfilter, 'IPv4', layout),
+      IPv6: new NftablesEndpointMap(netfilter, 'IPv6', layout),
+    },
+    thread,
+    counters,
+    localAddresses,
+    routeLoopback: () => {
+      writeFileSync('/proc/sys/net/ipv4/conf/all/route_localnet', '1')
+    },
+  })
+  const traffic = new Traffic()
+  return {
+    datapath: {
+      sync: (snapshot: Snapshot) => datapath.sync(snapshot),
+      drain: () => datapath.drain(),
+      close: async () => {
+        await datapath.close()
+        sender.close()
+        netfilter.close()
+      },
+    },
+    openConnections: () => 0,
+    onSynced: () => undefined,
+    status: (snapshot: Snapshot) => {
+      readTraffic(traffic, snapshot, datapath, counters)
+      return {
+        mode: 'nfqueue' as const,
+        capture: undefined,
+        steering: {
+          ...Object.fromEntries(STEERING_TOTALS.map((name) => [name, counters.total(name)])),
+          queues: readQueueCounters().filter(
+            ({ queue }) =>
+              queue >= config.nfqueue.queueFirst &&
+              queue <= config.nfqueue.queueFirst + config.nfqueue.queueCount,
+          ),
+          queueBufferBytes,
+          eventBufferBytes,
+          sendFailures: sender.failures,
+        },
+        traffic,
+        vips: datapath.vips.map(({ servicePortId, kind, address, port }) => ({
+          servicePortId,
+          kind,
+          address: address ?? 'node',
+          port,
+          action: 'steer',
+        })),
+        balancerOf: (id: string) => {
+          const wanted = snapshot.servicePorts.get(id)?.servicePort.annotations['balancer']
+          return wanted !== undefined && isBalancerName(wanted) ? wanted : DEFAULT_BALANCER
+        },
+        udpSessions: 0,
+        affinityClients: 0,
+      }
+    },
+  }
+}
+
+/** Options of the standby: the same object for as long as nothing changed, which is what it goes by. */
+function optionsReader(
+  { config, localAddresses }: NfqueueContext,
+  marks: LayoutOptions['marks'],
+): () => LayoutOptions {
+  let before: { readonly key: string; readonly options: LayoutOptions } | undefined
+  const takesAll =
+    config.nodePortAddresses !== 'primary' &&
+    (config.nodePortAddresses.length === 0 ||
+      config.nodePortAddresses.some(({ prefixLength }) => prefixLength === 0))
+  return () => {
+    const addresses = localAddresses()
+    const node = { name: '', zone: undefined, podCidrs: [], addresses: [] as string[] }
+    const resolved = (['IPv4', 'IPv6'] as const).flatMap((family) =>
+      nodePortAddressesOf(family, node, { ...config, localAddresses: addresses }),
+    )
+    const nodePortAddresses = takesAll ? 'all' : resolved
+    const key = JSON.stringify(nodePortAddresses)
+    if (before?.key !== key) {
+      const { masqueradeAll, clusterCidrs, detectLocalMode, localhostNodePorts } = config
+      const options = {
+        marks,
+        masqueradeAll,
+        clusterCidrs,
+        detectLocalMode,
+        nodePortAddresses,
+        localhostNodePorts,
+      } as const
+      before = { key, options }
+    }
+    return before.options
+  }
+}
+
+function requireCapabilities(kernel: KernelCapabilities, names: readonly CapabilityName[]): void {
+  const missing = names.map((name) => capabilityOf(kernel, name)).filter(({ usable }) => !usable)
+  if (missing.length === 0) return
+  const lines = missing.map(
+    ({ name, reason, fix }) => `${name} (${reason ?? 'no reason given'}; try: ${fix ?? 'nothing'})`,
+  )
+  throw new SluiceError(
+    'ERR_CAPABILITY',
+    `--proxy-mode nfqueue cannot work here, it misses ${lines.join(', ')}; use --proxy-mode userspace`,
+  )
+}
+
+/** What the thread has counted, where the status looks for it. */
+function readTraffic(
+  traffic: Traffic,
+  snapshot: Snapshot,
+  datapath: NfqueueProxier,
+  counters: SteeringCounters,
+): void {
+  for (const [id, { endpoints }] of snapshot.servicePorts) {
+    const port = traffic.servicePort(id)
+    const sums = { active: 0, total: 0, failed: 0, retries: 0 }
+    for (const endpoint of endpoints) {
+      const slot = datapath.slotOf(id, endpoint.id)
+      if (slot === undefined) continue
+      const counts = port.endpoint(endpoint.id)
+      counts.activeConnections = counters.open[slot] ?? 0
+      counts.totalConnections = counters.steered[slot] ?? 0
+      counts.connectFailures = counters.failures[slot] ?? 0
+      sums.active += counts.activeConnections
+      sums.total += counts.totalConnections
+      sums.failed += counters.exhausted[slot] ?? 0
+      sums.retries += counters.retries[slot] ?? 0
+    }
+    port.activeConnections = sums.active
+    // A connection that was retried was steered more than once.
+    port.totalConnections = sums.total - sums.retries
+    port.failedConnections = sums.failed
+    port.retries = sums.retries
+  }
+  traffic.prune(snapshot)
+}
