@@ -27,7 +27,7 @@ import type { RunConfig } from '../../config/run-config.js'
 import { Verification } from '../userspace/capture-options.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import type { EndpointMap } from './endpoint-map.js'
-import { SlotTable } from './slot-table.js'
+import { type SlotElement, SlotTable } from './slot-table.js'
 import type { Standby } from './standby.js'
 import { deleteFlowsOfSlots, deleteStaleFlows } from './stale-flows.js'
 import { packEndpoints, type PackedPort, type PackedVip } from './steered-port.js'
@@ -70,6 +70,8 @@ export class NfqueueProxier implements Datapath {
   /** As the thread knows them. */
   #told = new Map<string, { state: ServicePortState; vips: string }>()
   #sources = ''
+  /** Generation of the standby that the maps of endpoints were filled in. */
+  readonly #filled = new Map<IpFamily, number>()
   /** Slots that have gone and are still to be removed from the kernel. */
   readonly #removals: ReadonlyMap<IpFamily, Removal>
   /** UDP Service ports of the last Snapshot. */
@@ -107,7 +109,7 @@ export class NfqueueProxier implements Datapath {
     const { standby, families, localAddresses } = this.#options
     const isVerifying = this.#verification.isDue()
     const addresses = localAddresses()
-    const { warnings } = await standby.sync(snapshot)
+    const { warnings } = await standby.sync(snapshot, isVerifying)
     if (!this.#isAdopted) this.#readSlots()
     await this.#assignSlots(snapshot)
     await this.#tellThread(snapshot, addresses)
@@ -149,7 +151,7 @@ export class NfqueueProxier implements Datapath {
       if (!snapshot.servicePorts.has(id)) note(id, this.#slots.assign(id, []).removed)
     }
     for (const family of families) {
-      const added = []
+      const added = this.#lostElements(family)
       for (const [id, state] of snapshot.servicePorts) {
         if (state.servicePort.ipFamily !== family || this.#told.get(id)?.state === state) continue
         const changes = this.#slots.assign(id, slottedEndpoints(state))
@@ -169,6 +171,14 @@ export class NfqueueProxier implements Datapath {
         if (comment.includes('/UDP/')) removed.get(family)?.udpSlots.push(slot)
       }
     }
+  }
+
+  /** Every slot of a family whose map was made anew since it was filled. */
+  #lostElements(family: IpFamily): SlotElement[] {
+    const generation = this.#options.standby.generation(family)
+    if (this.#filled.get(family) === generation) return []
+    this.#filled.set(family, generation)
+    return this.#isAdopted ? this.#slots.elements(family) : []
   }
 
   async #tellThread(snapshot: Snapshot, addresses: readonly LocalAddress[]): Promise<void> {

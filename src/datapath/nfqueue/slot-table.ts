@@ -8,6 +8,8 @@
  */
 import { createHash } from 'node:crypto'
 
+import type { IpFamily } from '../../lib/ip-address.js'
+
 /** NFT_USERDATA_MAXLEN leaves this much for a comment (libnftnl, NFTNL_SET_ELEM_COMMENT). */
 const MAX_COMMENT_BYTES = 120
 
@@ -101,6 +103,21 @@ export class SlotTable {
 
   slotOf(servicePortId: string, endpointId: string): number | undefined {
     return this.#ports.get(servicePortId)?.get(endpointId)
+  }
+
+  /** Every slot of a family. */
+  elements(family: IpFamily): SlotElement[] {
+    const elements: SlotElement[] = []
+    for (const [servicePortId, slots] of this.#ports) {
+      if (!servicePortId.endsWith(`/${family}`)) continue
+      const comment = commentOf(servicePortId)
+      for (const [endpointId, slot] of slots) {
+        const end = endpointId.lastIndexOf(':')
+        const ip = endpointId.slice(0, end).replace(/^\[|\]$/g, '')
+        elements.push({ slot, ip, port: Number(endpointId.slice(end + 1)), comment })
+      }
+    }
+    return elements
   }
 
   /** Ids of the Service ports that have slots. */

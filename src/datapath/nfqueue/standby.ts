@@ -12,7 +12,13 @@ import type { NftablesProxier } from '../nftables/nftables-proxier.js'
 export interface Standby {
   /** Whether it translates, rejects and masquerades by mark itself; else steering's own rules do. */
   readonly doesNat: boolean
-  sync(snapshot: Snapshot): Promise<SyncResult>
+  /**
+   * Brings it to the Snapshot; with `verify` it looks first whether all is still there. Throws
+   * SluiceError.
+   */
+  sync(snapshot: Snapshot, verify: boolean): Promise<SyncResult>
+  /** Counts up when the endpoints of slots are lost and have to be put in again. */
+  generation(family: IpFamily): number
   /** The VIPs of a Service port in the Snapshot of the last sync, without those that others have. */
   vipsOf(servicePort: ServicePort): readonly Vip[]
 }
@@ -26,8 +32,13 @@ export class NftablesStandby implements Standby {
     this.#proxier = proxier
   }
 
-  sync(snapshot: Snapshot): Promise<SyncResult> {
+  async sync(snapshot: Snapshot, verify: boolean): Promise<SyncResult> {
+    if (verify) await this.#proxier.verify()
     return this.#proxier.sync(snapshot)
+  }
+
+  generation(family: IpFamily): number {
+    return this.#proxier.tableGeneration(family)
   }
 
   vipsOf({ id, ipFamily }: ServicePort): readonly Vip[] {

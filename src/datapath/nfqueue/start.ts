@@ -16,7 +16,8 @@ import {
 } from '../../kernel/probe-capability.js'
 import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import type { Snapshot } from '../../model/snapshot.js'
-import { markLayoutOf } from '../../packet/mark-layout.js'
+import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
+import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
 import { DEFAULT_BALANCER, isBalancerName } from '../../policy/balancer/registry.js'
 import type { LayoutOptions } from '../nftables/layout.js'
@@ -43,7 +44,10 @@ export interface NfqueueContext {
   readonly onFailure: (error: Error) => void
 }
 
-/** Every one of them; of the last two one will do. */
+const NO_RAW_SOCKET =
+  'raw-socket is not installed: a refused connect is not retried, an unanswered one when its client repeats the SYN; type: npm install raw-socket'
+
+/** Every one of them. */
 const NEEDS: readonly CapabilityName[] = ['iptables NFQUEUE', 'ipset match', 'iptables nat']
 
 /**
@@ -51,7 +55,7 @@ const NEEDS: readonly CapabilityName[] = ['iptables NFQUEUE', 'ipset match', 'ip
  * @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help
  */
 export async function startNfqueue(context: NfqueueContext) {
-  const { config, kernel, run, clock, localAddresses, log } = context
+  const { config, kernel, log } = context
   requireCapabilities(kernel, NEEDS)
   const layout = markLayoutOf(config.nfqueue.markMask)
   const counters = new SteeringCounters(layout.maxSlot)
@@ -59,11 +63,7 @@ export async function startNfqueue(context: NfqueueContext) {
   const sender = new SynSender((message) => {
     log.warn(message)
   })
-  if (!sender.isUsable) {
-    log.warn(
-      'raw-socket is not installed: a refused connect is not retried, an unanswered one when its client repeats the SYN; type: npm install raw-socket',
-    )
-  }
+  if (!sender.isUsable) log.warn(NO_RAW_SOCKET)
   const families: IpFamily[] = capabilityOf(kernel, 'ip6tables nat').usable
     ? ['IPv4', 'IPv6']
     : ['IPv4']
@@ -92,34 +92,11 @@ export async function startNfqueue(context: NfqueueContext) {
     },
   )
   log.info({ queueBufferBytes, eventBufferBytes, families }, 'steering')
-  const loader = new NetlinkElementLoader(netfilter)
-  const layoutOptions = optionsReader(context, layout)
-  const proxier = new NftablesProxier({ run, loader, families, layoutOptions })
-  const datapath = new NfqueueProxier({
-    config,
-    clock,
-    run,
-    iptablesVariant: kernel.iptablesVariant,
-    layout,
-    families,
-    netfilter,
-    standby: new NftablesStandby(proxier),
-    endpointMaps: {
-      IPv4: new NftablesEndpointMap(netfilter, 'IPv4', layout),
-      IPv6: new NftablesEndpointMap(netfilter, 'IPv6', layout),
-    },
-    thread,
-    counters,
-    localAddresses,
-    routeLoopback: () => {
-      writeFileSync('/proc/sys/net/ipv4/conf/all/route_localnet', '1')
-    },
-  })
-  const traffic = new Traffic()
+  const datapath = makeProxier(context, { layout, families, netfilter, thread, counters })
   return {
     datapath: {
       sync: (snapshot: Snapshot) => datapath.sync(snapshot),
-      drain: () => datapath.drain(),
+      drain: () => Promise.resolve(),
       close: async () => {
         await datapath.close()
         sender.close()
@@ -128,38 +105,82 @@ export async function startNfqueue(context: NfqueueContext) {
     },
     openConnections: () => 0,
     onSynced: () => undefined,
-    status: (snapshot: Snapshot) => {
-      readTraffic(traffic, snapshot, datapath, counters)
-      return {
-        mode: 'nfqueue' as const,
-        capture: undefined,
-        steering: {
-          ...Object.fromEntries(STEERING_TOTALS.map((name) => [name, counters.total(name)])),
-          queues: readQueueCounters().filter(
-            ({ queue }) =>
-              queue >= config.nfqueue.queueFirst &&
-              queue <= config.nfqueue.queueFirst + config.nfqueue.queueCount,
-          ),
-          queueBufferBytes,
-          eventBufferBytes,
-          sendFailures: sender.failures,
-        },
-        traffic,
-        vips: datapath.vips.map(({ servicePortId, kind, address, port }) => ({
-          servicePortId,
-          kind,
-          address: address ?? 'node',
-          port,
-          action: 'steer',
-        })),
-        balancerOf: (id: string) => {
-          const wanted = snapshot.servicePorts.get(id)?.servicePort.annotations['balancer']
-          return wanted !== undefined && isBalancerName(wanted) ? wanted : DEFAULT_BALANCER
-        },
-        udpSessions: 0,
-        affinityClients: 0,
-      }
+    status: statusReader(config, datapath, counters, () => ({
+      queueBufferBytes,
+      eventBufferBytes,
+      sendFailures: sender.failures,
+    })),
+  }
+}
+
+interface Parts {
+  readonly layout: MarkLayout
+  readonly families: readonly IpFamily[]
+  readonly netfilter: Netfilter
+  readonly thread: SteeringThread
+  readonly counters: SteeringCounters
+}
+
+function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
+  const { config, kernel, run, clock, localAddresses } = context
+  const { layout, families, netfilter } = parts
+  const loader = new NetlinkElementLoader(netfilter)
+  const layoutOptions = optionsReader(context, layout)
+  const proxier = new NftablesProxier({ run, loader, families, layoutOptions })
+  return new NfqueueProxier({
+    ...parts,
+    config,
+    clock,
+    run,
+    iptablesVariant: kernel.iptablesVariant,
+    standby: new NftablesStandby(proxier),
+    endpointMaps: {
+      IPv4: new NftablesEndpointMap(netfilter, 'IPv4', layout),
+      IPv6: new NftablesEndpointMap(netfilter, 'IPv6', layout),
     },
+    localAddresses,
+    routeLoopback: () => {
+      writeFileSync('/proc/sys/net/ipv4/conf/all/route_localnet', '1')
+    },
+  })
+}
+
+/** The nfqueue mode's part of the status. */
+function statusReader(
+  { nfqueue }: RunConfig,
+  datapath: NfqueueProxier,
+  counters: SteeringCounters,
+  sockets: () => Pick<SteeringStatus, 'queueBufferBytes' | 'eventBufferBytes' | 'sendFailures'>,
+) {
+  const traffic = new Traffic()
+  const last = nfqueue.queueFirst + nfqueue.queueCount
+  return (snapshot: Snapshot) => {
+    readTraffic(traffic, snapshot, datapath, counters)
+    return {
+      mode: 'nfqueue' as const,
+      capture: undefined,
+      steering: {
+        ...Object.fromEntries(STEERING_TOTALS.map((name) => [name, counters.total(name)])),
+        queues: readQueueCounters().filter(
+          ({ queue }) => queue >= nfqueue.queueFirst && queue <= last,
+        ),
+        ...sockets(),
+      },
+      traffic,
+      vips: datapath.vips.map(({ servicePortId, kind, address, port }) => ({
+        servicePortId,
+        kind,
+        address: address ?? 'node',
+        port,
+        action: 'steer',
+      })),
+      balancerOf: (id: string) => {
+        const wanted = snapshot.servicePorts.get(id)?.servicePort.annotations['balancer']
+        return wanted !== undefined && isBalancerName(wanted) ? wanted : DEFAULT_BALANCER
+      },
+      udpSessions: 0,
+      affinityClients: 0,
+    }
   }
 }
 

@@ -12,7 +12,7 @@ import type { Datapath, SyncResult } from '../datapath.js'
 import { renderOperations, type ElementLoader } from './element-loader.js'
 import { computeLayout, type Layout, type LayoutOptions } from './layout.js'
 import { allElements, diffLayouts, replaceAll } from './layout-diff.js'
-import { removalText, versionComment } from './skeleton.js'
+import { removalText, tableName, versionComment } from './skeleton.js'
 
 export interface NftablesProxierOptions {
   readonly run: RunCommand
@@ -26,6 +26,8 @@ export class NftablesProxier implements Datapath {
   readonly #options: NftablesProxierOptions
   /** What the kernel has; a family without one needs everything. */
   readonly #loaded = new Map<IpFamily, Layout>()
+  /** How often the table was made anew. */
+  readonly #made = new Map<IpFamily, number>()
 
   constructor(options: NftablesProxierOptions) {
     this.#options = options
@@ -34,6 +36,21 @@ export class NftablesProxier implements Datapath {
   /** What is loaded for a family; undefined before the first sync and after a failure. */
   layoutOf(family: IpFamily): Layout | undefined {
     return this.#loaded.get(family)
+  }
+
+  /**
+   * Counts up when the table of a family was made anew: whatever others had put into it (steering's
+   * endpoints) has gone.
+   */
+  tableGeneration(family: IpFamily): number {
+    return this.#made.get(family) ?? 0
+  }
+
+  /** Looks whether our tables are still there; the next sync loads what is not. Throws ERR_TOOL. */
+  async verify(): Promise<void> {
+    for (const [family, layout] of this.#loaded) {
+      if ((await this.#tableState(layout)) !== 'current') this.#loaded.delete(family)
+    }
   }
 
   async sync(snapshot: Snapshot): Promise<SyncResult> {
@@ -73,16 +90,30 @@ export class NftablesProxier implements Datapath {
         // Not what was loaded is in the kernel; loading everything tells what is wrong, if anything.
       }
     }
-    if (await this.#hasSkeleton(layout)) await this.#options.loader.load(replaceAll(layout))
-    else await runChecked(this.#options.run, 'nft', ['-f', '-'], layoutText(layout))
+    await this.#bringWhole(layout)
     this.#loaded.set(family, layout)
   }
 
+  /** A table of another version serves until it is replaced, in one transaction. */
+  async #bringWhole(layout: Layout): Promise<void> {
+    const { run, loader } = this.#options
+    const { family, skeleton } = layout
+    const state = await this.#tableState(layout)
+    if (state !== 'current') {
+      this.#made.set(family, this.tableGeneration(family) + 1)
+      // As text a large layout takes seconds; netlink is for where there is nothing to disturb.
+      const text = state === 'absent' ? skeleton : layoutText(layout)
+      await runChecked(run, 'nft', ['-f', '-'], text)
+    }
+    if (state !== 'outdated') await loader.load(replaceAll(layout))
+  }
+
   /** Listing chains costs milliseconds, whatever the number of elements; listing rules does not. */
-  async #hasSkeleton({ family, skeleton }: Layout): Promise<boolean> {
+  async #tableState({ family, skeleton }: Layout): Promise<'current' | 'outdated' | 'absent'> {
     const args = ['list', 'chains', family === 'IPv4' ? 'ip' : 'ip6']
     const { status, stdout } = await this.#options.run('nft', args)
-    return status === 0 && stdout.includes(versionComment(skeleton))
+    if (status !== 0 || !stdout.includes(`table ${tableName(family)} {`)) return 'absent'
+    return stdout.includes(versionComment(skeleton)) ? 'current' : 'outdated'
   }
 }
 
