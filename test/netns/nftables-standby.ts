@@ -13,83 +13,11 @@ import { DEFAULT_MARK_MASK, markLayoutOf, markOf } from '../../src/packet/mark-l
 import type { Agent } from '../fixtures/agent.js'
 import { endpoint, portState, servicePort, snapshotOf } from '../fixtures/endpoint.js'
 import { ranges } from '../fixtures/objects.js'
+import { answers, reach, serve } from '../fixtures/reach.js'
 import { rootOnly, startCluster } from '../fixtures/test-cluster.js'
 
 const SILENCE_MS = 500
-const REPLY_MS = 5000
 const marks = markLayoutOf(DEFAULT_MARK_MASK)
-
-/** Answers on TCP and UDP with its name and the address that it sees. */
-function serve(agent: Agent, name: string, host: string, port: number): Promise<void> {
-  return agent.run(
-    async ({ net, dgram, once }, args) => {
-      const server = net.createServer((socket) => {
-        socket.on('error', () => undefined)
-        socket.end(`${args.name} ${socket.remoteAddress ?? ''}`)
-      })
-      server.listen(args.port, args.host)
-      await once(server, 'listening')
-      const socket = dgram.createSocket(args.host.includes(':') ? 'udp6' : 'udp4')
-      socket.on('message', (_, from) => {
-        socket.send(`${args.name} ${from.address}`, from.port, from.address)
-      })
-      socket.bind(args.port, args.host)
-      await once(socket, 'listening')
-    },
-    { name, host, port },
-  )
-}
-
-interface Target {
-  readonly host: string
-  readonly port?: number
-  readonly udp?: boolean
-  readonly timeoutMs?: number
-}
-
-/** What the server said, an errno name, or `silence`. */
-function reach(agent: Agent, target: Target): Promise<string> {
-  return agent.run(
-    async ({ net, dgram }, { host, port, udp, timeoutMs }) => {
-      let end: () => unknown = () => undefined
-      const answer = await new Promise<string>((resolve) => {
-        const failed = (error: NodeJS.ErrnoException | null) => {
-          if (error !== null) resolve(error.code ?? error.message)
-        }
-        setTimeout(resolve, timeoutMs, 'silence').unref()
-        if (udp) {
-          const socket = dgram.createSocket(host.includes(':') ? 'udp6' : 'udp4')
-          end = () => socket.close()
-          socket.on('error', failed)
-          socket.on('message', (message) => {
-            resolve(message.toString())
-          })
-          socket.connect(port, host, () => {
-            socket.send('?', failed)
-          })
-        } else {
-          const socket = net.connect({ host, port })
-          end = () => socket.destroy()
-          let text = ''
-          socket.on('error', failed)
-          socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
-          socket.on('end', () => {
-            resolve(text)
-          })
-        }
-      })
-      end()
-      return answer
-    },
-    { port: 80, udp: false, timeoutMs: REPLY_MS, ...target },
-  )
-}
-
-/** The distinct answers of some connections, sorted. */
-async function answers(agent: Agent, target: Target, count = 12): Promise<string[]> {
-  const all = await Promise.all(Array.from({ length: count }, () => reach(agent, target)))
-  return [...new Set(all)].sort()
-}
 
 t.test('the flat layout', { skip: rootOnly }, async (t) => {
   const cluster = await startCluster(2)
