@@ -11,7 +11,7 @@
  * until the next start, which adopts slots, counts and affinity (`kube-sluice cleanup` removes all).
  */
 import type { Clock } from '../../lib/clock.js'
-import type { IpFamily } from '../../lib/ip-address.js'
+import { familyOf, type IpFamily } from '../../lib/ip-address.js'
 import type { RunCommand } from '../../kernel/command.js'
 import { iptablesTool, type IptablesVariant } from '../../kernel/iptables.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
@@ -19,6 +19,7 @@ import type { Netfilter } from '../../kernel/netfilter.js'
 import { OwnedChains } from '../../kernel/owned-chains.js'
 import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import { podRanges } from '../../model/pod-ranges.js'
+import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
 import { allowedSources } from '../../model/allowed-sources.js'
 import type { Vip } from '../../model/vip.js'
@@ -60,6 +61,29 @@ const PORTS_PER_MESSAGE = 256
 interface FamilyState {
   readonly set: SteeredSet
   readonly chains: OwnedChains
+  /** Slots that have gone and are still to be removed from the kernel; those of UDP also from conntrack. */
+  readonly removedSlots: number[]
+  readonly removedUdpSlots: number[]
+  /** Generation of the standby that the map of endpoints was filled in; undefined: fill it. */
+  filled: number | undefined
+}
+
+/** A Service port as it is in force. */
+interface AppliedPort {
+  readonly state: ServicePortState
+  /** By identity: the standby keeps the array for as long as it is the same. */
+  readonly vips: readonly Vip[]
+  /** What it has in the ipset: `10.96.0.10,tcp:80`. */
+  readonly entries: readonly string[]
+}
+
+/** What one sync has to do. */
+interface Changes {
+  readonly snapshot: Snapshot
+  readonly addresses: readonly LocalAddress[]
+  readonly changed: readonly ServicePortState[]
+  readonly removed: readonly AppliedPort[]
+  readonly isVerifying: boolean
 }
 
 export class NfqueueProxier implements Datapath {
@@ -67,36 +91,33 @@ export class NfqueueProxier implements Datapath {
   readonly #slots: SlotTable
   readonly #verification: Verification
   readonly #families = new Map<IpFamily, FamilyState>()
-  /** As the thread knows them. */
-  #told = new Map<string, { state: ServicePortState; vips: string }>()
-  #sources = ''
-  /** Generation of the standby that the maps of endpoints were filled in. */
-  readonly #filled = new Map<IpFamily, number>()
-  /** Slots that have gone and are still to be removed from the kernel. */
-  readonly #removals: ReadonlyMap<IpFamily, Removal>
-  /** UDP Service ports of the last Snapshot. */
-  #udpStates: ReadonlyMap<string, ServicePortState> = new Map()
+  #applied = new Map<string, AppliedPort>()
+  /** What the addresses of this node were, as text: when they change, every port changes. */
+  #addresses = ''
   #isAdopted = false
   #isClosed = false
-  #vips: readonly (Vip & { readonly servicePortId: string })[] = []
 
   constructor(options: NfqueueProxierOptions) {
     this.#options = options
     const { layout, counters, families, run, netfilter, iptablesVariant, clock } = options
     this.#slots = new SlotTable(layout.maxSlot, (slot) => (counters.open[slot] ?? 0) > 0)
     this.#verification = new Verification(clock)
-    this.#removals = new Map(families.map((family) => [family, newRemoval()]))
     for (const family of families) {
       this.#families.set(family, {
         set: new SteeredSet(run, netfilter, family),
         chains: new OwnedChains(run, iptablesTool(family, iptablesVariant)),
+        removedSlots: [],
+        removedUdpSlots: [],
+        filled: undefined,
       })
     }
   }
 
   /** VIPs as the last sync brought them into force. */
-  get vips(): readonly (Vip & { readonly servicePortId: string })[] {
-    return this.#vips
+  *vips(): Iterable<Vip & { readonly servicePortId: string }> {
+    for (const [servicePortId, { vips }] of this.#applied) {
+      for (const vip of vips) yield { ...vip, servicePortId }
+    }
   }
 
   /** The slot of an endpoint, undefined when it has none. */
@@ -106,19 +127,24 @@ export class NfqueueProxier implements Datapath {
 
   async sync(snapshot: Snapshot): Promise<SyncResult> {
     if (this.#isClosed) return { warnings: [] }
-    const { standby, families, localAddresses } = this.#options
     const isVerifying = this.#verification.isDue()
-    const addresses = localAddresses()
-    const { warnings } = await standby.sync(snapshot, isVerifying)
-    if (!this.#isAdopted) this.#readSlots()
-    await this.#assignSlots(snapshot)
-    await this.#tellThread(snapshot, addresses)
-    for (const family of families) await this.#steer(family, snapshot, addresses, isVerifying)
-    await this.#removeSlots()
-    await this.#forgetStaleFlows(snapshot)
-    if (isVerifying) this.#verification.done()
-    const full = this.#slots.size >= this.#slots.capacity ? [this.#fullWarning()] : []
-    return { warnings: [...warnings, ...full] }
+    try {
+      const { warnings } = await this.#options.standby.sync(snapshot, isVerifying)
+      const changes = this.#changesTo(snapshot, isVerifying)
+      await this.#assignSlots(changes)
+      await this.#tellThread(changes)
+      for (const family of this.#families.keys()) await this.#steer(family, changes)
+      await this.#forget(changes)
+      this.#apply(changes)
+      if (isVerifying) this.#verification.done()
+      return { warnings: [...warnings, ...this.#fullWarning()] }
+    } catch (error) {
+      // Whatever was done is done again: all of it may be.
+      this.#addresses = ''
+      for (const family of this.#families.values()) family.filled = undefined
+      this.#verification.reset()
+      throw error
+    }
   }
 
   /** Nothing to wait for: connections are the kernel's. */
@@ -133,87 +159,94 @@ export class NfqueueProxier implements Datapath {
     await this.#options.thread.stop()
   }
 
+  #changesTo(snapshot: Snapshot, isVerifying: boolean): Changes {
+    const { standby } = this.#options
+    const addresses = this.#options.localAddresses()
+    const text = JSON.stringify([addresses, snapshot.node])
+    const isMoved = text !== this.#addresses
+    this.#addresses = text
+    const changed: ServicePortState[] = []
+    for (const [id, state] of snapshot.servicePorts) {
+      const applied = this.#applied.get(id)
+      const isSame = applied?.state === state && applied.vips === standby.vipsOf(state.servicePort)
+      if (isMoved || !isSame) changed.push(state)
+    }
+    const removed = [...this.#applied.values()].filter(
+      ({ state }) => !snapshot.servicePorts.has(state.servicePort.id),
+    )
+    return { snapshot, addresses, changed, removed, isVerifying }
+  }
+
+  /** Gives endpoints their slots, and fills the maps with the new ones. */
+  async #assignSlots({ changed, removed }: Changes): Promise<void> {
+    const { endpointMaps, counters } = this.#options
+    if (!this.#isAdopted) this.#readSlots()
+    for (const { state } of removed) {
+      const { id } = state.servicePort
+      this.#noteRemoved(state.servicePort.ipFamily, id, this.#slots.assign(id, []).removed)
+    }
+    for (const [family, familyState] of this.#families) {
+      const added: SlotElement[] = []
+      for (const state of changed) {
+        const { id, ipFamily } = state.servicePort
+        if (ipFamily !== family) continue
+        const changes = this.#slots.assign(id, slottedEndpoints(state))
+        for (const element of changes.added) {
+          counters.resetSlot(element.slot)
+          added.push(element)
+        }
+        this.#noteRemoved(family, id, changes.removed)
+      }
+      const generation = this.#options.standby.generation(family)
+      const isFilled = familyState.filled === generation || !this.#isAdopted
+      await endpointMaps[family].add(isFilled ? added : this.#slots.elements(family))
+      familyState.filled = generation
+    }
+    if (this.#isAdopted) return
+    // Nobody asked for these: their endpoints went while nobody was looking.
+    for (const { slot, comment, ip } of this.#slots.releaseUnclaimed()) {
+      this.#noteRemoved(familyOf(ip), comment, [slot])
+    }
+  }
+
   #readSlots(): void {
     const { families, endpointMaps } = this.#options
     for (const family of families) this.#slots.adopt(endpointMaps[family].read())
   }
 
-  /** Gives endpoints their slots, and fills the maps with the new ones. */
-  async #assignSlots(snapshot: Snapshot): Promise<void> {
-    const { families, endpointMaps, counters } = this.#options
-    const removed = this.#removals
-    const note = (id: string, slots: readonly number[]): void => {
-      const removal = removed.get(id.endsWith('/IPv6') ? 'IPv6' : 'IPv4')
-      removal?.slots.push(...slots)
-      if (id.includes('/UDP/')) removal?.udpSlots.push(...slots)
-    }
-    for (const id of [...this.#slots.servicePortIds()]) {
-      if (!snapshot.servicePorts.has(id)) note(id, this.#slots.assign(id, []).removed)
-    }
-    for (const family of families) {
-      const added = this.#lostElements(family)
-      for (const [id, state] of snapshot.servicePorts) {
-        if (state.servicePort.ipFamily !== family || this.#told.get(id)?.state === state) continue
-        const changes = this.#slots.assign(id, slottedEndpoints(state))
-        for (const { slot } of changes.added) counters.resetSlot(slot)
-        added.push(...changes.added)
-        note(id, changes.removed)
-      }
-      await endpointMaps[family].add(added)
-    }
-    if (this.#isAdopted) return
-    // Nobody asked for these: their endpoints went while nobody was looking.
-    const unclaimed = new Set(this.#slots.releaseUnclaimed())
-    for (const family of families) {
-      const left = endpointMaps[family].read().filter(({ slot }) => unclaimed.has(slot))
-      for (const { slot, comment } of left) {
-        removed.get(family)?.slots.push(slot)
-        if (comment.includes('/UDP/')) removed.get(family)?.udpSlots.push(slot)
-      }
+  #noteRemoved(family: IpFamily, servicePortId: string, slots: readonly number[]): void {
+    const state = this.#families.get(family)
+    for (const slot of slots) {
+      state?.removedSlots.push(slot)
+      if (servicePortId.includes('/UDP/')) state?.removedUdpSlots.push(slot)
     }
   }
 
-  /** Every slot of a family whose map was made anew since it was filled. */
-  #lostElements(family: IpFamily): SlotElement[] {
-    const generation = this.#options.standby.generation(family)
-    if (this.#filled.get(family) === generation) return []
-    this.#filled.set(family, generation)
-    return this.#isAdopted ? this.#slots.elements(family) : []
-  }
-
-  async #tellThread(snapshot: Snapshot, addresses: readonly LocalAddress[]): Promise<void> {
+  async #tellThread(changes: Changes): Promise<void> {
     const { thread, config } = this.#options
+    const { snapshot, addresses, changed, removed } = changes
     const pods = podRanges(snapshot.node, config).map(({ text }) => text)
     const node = addresses.map(({ address }) => address)
-    const sources = JSON.stringify([pods, node])
-    if (sources !== this.#sources) {
-      thread.tell({ type: 'sources', pods, node, hasLocalDetector: pods.length > 0 })
-      this.#sources = sources
+    thread.tell({ type: 'sources', pods, node, hasLocalDetector: pods.length > 0 })
+    const remove = removed.map(({ state }) => state.servicePort.id)
+    if (remove.length > 0) thread.tell({ type: 'ports', set: [], remove })
+    for (let i = 0; i < changed.length; i += PORTS_PER_MESSAGE) {
+      const part = changed.slice(i, i + PORTS_PER_MESSAGE)
+      thread.tell({
+        type: 'ports',
+        set: part.map((state) => this.#pack(state, changes)),
+        remove: [],
+      })
     }
-    const remove = [...this.#told.keys()].filter((id) => !snapshot.servicePorts.has(id))
-    for (const id of remove) this.#told.delete(id)
-    let set: PackedPort[] = []
-    if (remove.length > 0) thread.tell({ type: 'ports', set, remove })
-    for (const [id, state] of snapshot.servicePorts) {
-      const vips = this.#packVips(state, snapshot, addresses)
-      const text = JSON.stringify(vips)
-      const before = this.#told.get(id)
-      if (before?.state === state && before.vips === text) continue
-      this.#told.set(id, { state, vips: text })
-      set.push(this.#packPort(state, vips))
-      if (set.length < PORTS_PER_MESSAGE) continue
-      thread.tell({ type: 'ports', set, remove: [] })
-      set = []
-    }
-    if (set.length > 0) thread.tell({ type: 'ports', set, remove: [] })
     if (!this.#isAdopted) thread.tell({ type: 'adopt' })
     this.#isAdopted = true
     await thread.settled()
   }
 
-  #packPort(state: ServicePortState, vips: readonly PackedVip[]): PackedPort {
+  #pack(state: ServicePortState, changes: Changes): PackedPort {
     const { servicePort, hasAny } = state
     const endpoints = packEndpoints(state, ({ id }) => this.#slots.slotOf(servicePort.id, id))
+    const vips = this.#packVips(state, changes)
     // IpRange holds bytes that need not cross: VIPs carry their ranges as text.
     return {
       servicePort: { ...servicePort, loadBalancerSourceRanges: [] },
@@ -223,19 +256,14 @@ export class NfqueueProxier implements Datapath {
     }
   }
 
-  #packVips(
-    state: ServicePortState,
-    snapshot: Snapshot,
-    addresses: readonly LocalAddress[],
-  ): readonly PackedVip[] {
-    const { standby } = this.#options
-    const { loadBalancerSourceRanges } = state.servicePort
+  #packVips(state: ServicePortState, { snapshot, addresses }: Changes): readonly PackedVip[] {
+    const { servicePort } = state
     const nodeIps =
       snapshot.node.addresses.length > 0
         ? snapshot.node.addresses
         : addresses.filter(({ isLoopback }) => !isLoopback).map(({ address }) => address)
-    return standby.vipsOf(state.servicePort).map(({ kind, address, port }) => {
-      if (kind !== 'load-balancer-ip' || loadBalancerSourceRanges.length === 0) {
+    return this.#options.standby.vipsOf(servicePort).map(({ kind, address, port }) => {
+      if (kind !== 'load-balancer-ip' || servicePort.loadBalancerSourceRanges.length === 0) {
         return { kind, address, port, allowedSources: undefined }
       }
       // The policy is the picker's: of what allowedSources says only the ranges matter here.
@@ -247,95 +275,101 @@ export class NfqueueProxier implements Datapath {
   }
 
   /** Rules and set: from here on new connections are steered. */
-  async #steer(
-    family: IpFamily,
-    snapshot: Snapshot,
-    addresses: readonly LocalAddress[],
-    isVerifying: boolean,
-  ): Promise<void> {
+  async #steer(family: IpFamily, changes: Changes): Promise<void> {
     const { layout, config, standby, routeLoopback } = this.#options
     const state = this.#families.get(family)
     if (state === undefined) return
-    const nodeAddresses = nodePortAddressesOf(family, snapshot.node, {
-      ...config,
-      localAddresses: addresses,
-    })
-    const entries = new Set<string>()
-    let servesLoopback = false
-    for (const { servicePort } of snapshot.servicePorts.values()) {
-      if (servicePort.ipFamily !== family) continue
-      const protocol = servicePort.protocol.toLowerCase()
-      for (const { address, port } of standby.vipsOf(servicePort)) {
-        if (address !== undefined) entries.add(`${address},${protocol}:${port}`)
-        else for (const own of nodeAddresses) entries.add(`${own},${protocol}:${port}`)
-        if (address === undefined) servesLoopback ||= nodeAddresses.includes('127.0.0.1')
-      }
-    }
-    if (servesLoopback) routeLoopback()
+    const { changed, removed, isVerifying } = changes
+    const own = this.#nodePortAddresses(family, changes)
+    const isOurs = ({ servicePort }: ServicePortState): boolean => servicePort.ipFamily === family
+    const wanted = changed
+      .filter(isOurs)
+      .flatMap(({ servicePort }) => this.#entriesOf(servicePort, own))
+    const before = [
+      ...changed.map(({ servicePort }) => this.#applied.get(servicePort.id)),
+      ...removed,
+    ]
+      .filter((applied) => applied !== undefined && isOurs(applied.state))
+      .flatMap((applied) => applied?.entries ?? [])
+    const servesNodePorts = changed.some(
+      (one) => isOurs(one) && one.servicePort.nodePort !== undefined,
+    )
+    if (servesNodePorts && own.includes('127.0.0.1')) routeLoopback()
     const { queueFirst: first, queueCount: count } = config.nfqueue
     const chains = steeringChains(
       {
         layout,
         queues: { first, count },
         hasNftables: standby.doesNat,
-        guardsLoopback: family === 'IPv4' && config.localhostNodePorts && !standby.doesNat,
+        guardsLoopback: config.localhostNodePorts && !standby.doesNat,
       },
       family,
     )
     // The set before the rules that name it.
     if (isVerifying) await state.set.open()
     await state.chains.sync(chains, isVerifying)
-    await state.set.sync(entries, false)
-    this.#vips = [...snapshot.servicePorts.values()].flatMap(({ servicePort }) =>
-      standby.vipsOf(servicePort).map((vip) => ({ ...vip, servicePortId: servicePort.id })),
-    )
-  }
-
-  async #removeSlots(): Promise<void> {
-    for (const [family, { slots }] of this.#removals) {
-      await this.#options.endpointMaps[family].remove(slots)
-      slots.length = 0
+    if (!isVerifying) {
+      state.set.change(wanted, before)
+      return
     }
+    const all = [...changes.snapshot.servicePorts.values()].filter(isOurs)
+    state.set.sync(new Set(all.flatMap(({ servicePort }) => this.#entriesOf(servicePort, own))))
   }
 
-  async #forgetStaleFlows(snapshot: Snapshot): Promise<void> {
-    const { netfilter, layout, families } = this.#options
-    for (const family of families) {
-      const udpSlots = this.#removals.get(family)?.udpSlots ?? []
+  #nodePortAddresses(family: IpFamily, { snapshot, addresses }: Changes): readonly string[] {
+    const { config } = this.#options
+    return nodePortAddressesOf(family, snapshot.node, { ...config, localAddresses: addresses })
+  }
+
+  #entriesOf(servicePort: ServicePort, nodePortAddresses: readonly string[]): string[] {
+    const protocol = servicePort.protocol.toLowerCase()
+    return this.#options.standby.vipsOf(servicePort).flatMap(({ address, port }) => {
+      const at = address === undefined ? nodePortAddresses : [address]
+      return at.map((one) => `${one},${protocol}:${port}`)
+    })
+  }
+
+  /** Slots that nobody uses any more, and the UDP flows that still lead there. */
+  async #forget({ changed, removed, snapshot }: Changes): Promise<void> {
+    const { netfilter, layout, endpointMaps } = this.#options
+    const isUdp = ({ servicePort }: ServicePortState): boolean => servicePort.protocol === 'UDP'
+    for (const [family, state] of this.#families) {
+      await endpointMaps[family].remove(state.removedSlots.splice(0))
+      const udpSlots = state.removedUdpSlots.splice(0)
       await deleteFlowsOfSlots(netfilter, layout, family, udpSlots)
-      if (this.#hasUdpChanges(snapshot, family, udpSlots)) {
-        await deleteStaleFlows(netfilter, family, snapshot)
-      }
-      udpSlots.length = 0
+      const isStale = [...changed, ...removed.map((applied) => applied.state)].some(
+        (one) =>
+          isUdp(one) &&
+          one.servicePort.ipFamily === family &&
+          this.#applied.get(one.servicePort.id)?.state.endpoints !== one.endpoints,
+      )
+      if (isStale || udpSlots.length > 0) await deleteStaleFlows(netfilter, family, snapshot)
     }
-    this.#udpStates = new Map(
-      [...snapshot.servicePorts].filter(([, { servicePort }]) => servicePort.protocol === 'UDP'),
+  }
+
+  #apply(changes: Changes): void {
+    for (const { state } of changes.removed) this.#applied.delete(state.servicePort.id)
+    const own = new Map(
+      [...this.#families.keys()].map((family) => [
+        family,
+        this.#nodePortAddresses(family, changes),
+      ]),
     )
-  }
-
-  #hasUdpChanges(snapshot: Snapshot, family: IpFamily, udpSlots: readonly number[]): boolean {
-    if (udpSlots.length > 0) return true
-    for (const [id, state] of snapshot.servicePorts) {
-      const { protocol, ipFamily } = state.servicePort
-      if (protocol !== 'UDP' || ipFamily !== family) continue
-      if (this.#udpStates.get(id)?.endpoints !== state.endpoints) return true
+    for (const state of changes.changed) {
+      const { servicePort } = state
+      const entries = this.#entriesOf(servicePort, own.get(servicePort.ipFamily) ?? [])
+      const vips = this.#options.standby.vipsOf(servicePort)
+      this.#applied.set(servicePort.id, { state, vips, entries })
     }
-    return false
   }
 
-  #fullWarning(): string {
-    const { capacity } = this.#slots
-    return `all ${capacity} slots are taken: endpoints beyond get no steered connections; widen --conntrack-mark-mask`
+  #fullWarning(): string[] {
+    const { capacity, size } = this.#slots
+    if (size < capacity) return []
+    return [
+      `all ${capacity} slots are taken: endpoints beyond get no steered connections; widen --conntrack-mark-mask`,
+    ]
   }
-}
-
-interface Removal {
-  readonly slots: number[]
-  readonly udpSlots: number[]
-}
-
-function newRemoval(): Removal {
-  return { slots: [], udpSlots: [] }
 }
 
 /** Those that may get connections, and those that still serve the ones they have. */

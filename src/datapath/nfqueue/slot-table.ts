@@ -38,8 +38,8 @@ export class SlotTable {
   readonly #isInUse: (slot: number) => boolean
   readonly #ports = new Map<string, Map<string, number>>()
   readonly #taken: Uint8Array
-  /** What the kernel has from an earlier process and nobody has asked for yet: `COMMENT ENDPOINT-ID` to slot. */
-  readonly #adoptable = new Map<string, number>()
+  /** What the kernel has from an earlier process and nobody has asked for yet: by `COMMENT ENDPOINT-ID`. */
+  readonly #adoptable = new Map<string, SlotElement>()
   #size = 0
   #next = 1
 
@@ -60,20 +60,21 @@ export class SlotTable {
 
   /** Notes what an earlier process has left; assign gives it to the same endpoints again. */
   adopt(elements: Iterable<SlotElement & { readonly id: string }>): void {
-    for (const { slot, comment, id } of elements) {
+    for (const element of elements) {
+      const { slot, comment, id } = element
       if (slot < 1 || slot > this.#maxSlot || this.#taken[slot] === 1) continue
       this.#taken[slot] = 1
-      this.#adoptable.set(`${comment} ${id}`, slot)
+      this.#adoptable.set(`${comment} ${id}`, element)
       this.#next = Math.max(this.#next, slot === this.#maxSlot ? 1 : slot + 1)
     }
   }
 
-  /** Ends adoption: returns the slots that no endpoint has claimed, free from now on. */
-  releaseUnclaimed(): number[] {
-    const slots = [...this.#adoptable.values()]
+  /** Ends adoption: returns what no endpoint has claimed; its slots are free from now on. */
+  releaseUnclaimed(): SlotElement[] {
+    const elements = [...this.#adoptable.values()]
     this.#adoptable.clear()
-    for (const slot of slots) this.#taken[slot] = 0
-    return slots
+    for (const { slot } of elements) this.#taken[slot] = 0
+    return elements
   }
 
   /**
@@ -126,8 +127,8 @@ export class SlotTable {
   }
 
   #claim(key: string): number | undefined {
-    const slot = this.#adoptable.get(key)
-    this.#adoptable.delete(key)
+    const slot = this.#adoptable.get(key)?.slot
+    if (slot !== undefined) this.#adoptable.delete(key)
     return slot
   }
 

@@ -23,6 +23,9 @@ export interface Standby {
   vipsOf(servicePort: ServicePort): readonly Vip[]
 }
 
+/** One object: callers go by identity. */
+const NONE: readonly Vip[] = []
+
 /** The flat nftables layout. */
 export class NftablesStandby implements Standby {
   readonly doesNat = true
@@ -42,10 +45,6 @@ export class NftablesStandby implements Standby {
   }
 
   vipsOf({ id, ipFamily }: ServicePort): readonly Vip[] {
-    return this.#layoutOf(ipFamily)?.parts.get(id)?.vips ?? []
-  }
-
-  #layoutOf(family: IpFamily) {
-    return this.#proxier.layoutOf(family)
+    return this.#proxier.layoutOf(ipFamily)?.parts.get(id)?.vips ?? NONE
   }
 }

@@ -167,7 +167,7 @@ function statusReader(
         ...sockets(),
       },
       traffic,
-      vips: datapath.vips.map(({ servicePortId, kind, address, port }) => ({
+      vips: [...datapath.vips()].map(({ servicePortId, kind, address, port }) => ({
         servicePortId,
         kind,
         address: address ?? 'node',

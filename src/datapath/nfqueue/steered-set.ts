@@ -25,8 +25,8 @@ export class SteeredSet {
   readonly #netfilter: Netfilter
   readonly #family: IpFamily
   readonly #name: string
-  /** `10.96.0.10,tcp:80`; undefined when the kernel must be asked. */
-  #entries: ReadonlySet<string> | undefined
+  /** `10.96.0.10,tcp:80`: what the kernel has, as of the last open. */
+  #entries = new Set<string>()
 
   constructor(run: RunCommand, netfilter: Netfilter, family: IpFamily) {
     this.#run = run
@@ -54,21 +54,28 @@ export class SteeredSet {
     )
   }
 
-  /** Brings it to these entries. Opens it first when need be. Throws SluiceError. */
-  async sync(entries: ReadonlySet<string>, verify: boolean): Promise<void> {
-    if (this.#entries === undefined || verify) await this.open()
-    const before = this.#entries ?? new Set()
-    this.#entries = undefined
-    const added = [...entries].filter((entry) => !before.has(entry))
-    const removed = [...before].filter((entry) => !entries.has(entry))
+  /** Brings it to these entries; it must have been opened. Throws KernelError. */
+  sync(wanted: ReadonlySet<string>): void {
+    this.change([...wanted], [...this.#entries])
+  }
+
+  /**
+   * Adds what is in `wanted`, deletes what is only in `before`. An entry that moves from one Service
+   * to another is in both, and stays. Throws KernelError; the set is to be opened again then.
+   */
+  change(wanted: readonly string[], before: readonly string[]): void {
+    const keep = new Set(wanted)
+    const added = wanted.filter((entry) => !this.#entries.has(entry))
+    const removed = before.filter((entry) => !keep.has(entry) && this.#entries.has(entry))
     this.#netfilter.changeIpset(this.#name, this.#family, 'add', this.#pack(added))
     this.#netfilter.changeIpset(this.#name, this.#family, 'delete', this.#pack(removed))
-    this.#entries = entries
+    for (const entry of added) this.#entries.add(entry)
+    for (const entry of removed) this.#entries.delete(entry)
   }
 
   /** Destroys it; the rules that use it must be gone. */
   async remove(): Promise<void> {
-    this.#entries = undefined
+    this.#entries.clear()
     await destroySets(this.#run, [this.#name])
   }
 
