@@ -1,5 +1,5 @@
 /** `kube-sluice cleanup`: removes what any run has left in the kernel of this node. */
-import { cleanupCaptures } from '../datapath/userspace/capture-cleanup.js'
+import { cleanupNode } from '../datapath/cleanup.js'
 import { commandRunner } from '../kernel/command.js'
 
 export interface CleanupOptions {
@@ -14,7 +14,7 @@ export interface CleanupOptions {
 export async function cleanup(
   { write }: CleanupOptions,
   run = commandRunner(),
-  removeAll = cleanupCaptures,
+  removeAll = cleanupNode,
 ): Promise<number> {
   const { removed, problems } = await removeAll(run)
   for (const line of removed) write(`removed ${line}\n`)

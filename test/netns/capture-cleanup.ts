@@ -2,7 +2,7 @@ import t from 'tap'
 
 import { cleanup } from '../../src/cli/cleanup.js'
 import type { CapturedVip } from '../../src/datapath/userspace/capture.js'
-import { cleanupCaptures } from '../../src/datapath/userspace/capture-cleanup.js'
+import { cleanupNode } from '../../src/datapath/cleanup.js'
 import { RedirectCapture } from '../../src/datapath/userspace/capture-redirect.js'
 import { TproxyCapture } from '../../src/datapath/userspace/capture-tproxy.js'
 import { runChecked } from '../../src/kernel/command.js'
@@ -16,7 +16,7 @@ t.test('cleanup', { skip: skipNetns }, async (t) => {
   await runChecked(run, 'ip', ['route', 'add', 'local', '10.96.7.7', 'dev', 'lo'])
   await runChecked(run, 'ipset', ['create', 'SOMEBODY-ELSES', 'hash:ip'])
   const before = await lab.kernelState()
-  const removeAll = (command: typeof run) => cleanupCaptures(command, async () => true)
+  const removeAll = (command: typeof run) => cleanupNode(command, async () => true)
 
   async function runCleanup(): Promise<{ status: number; lines: string[] }> {
     const lines: string[] = []
@@ -79,6 +79,6 @@ t.test('cleanup', { skip: skipNetns }, async (t) => {
       tool === 'ip'
         ? run(tool, ...rest)
         : Promise.reject(new SluiceError('ERR_TOOL', tool, { context: { isMissing: true } }))
-    t.same(await cleanupCaptures(absent, async () => true), { removed: [], problems: [] })
+    t.same(await cleanupNode(absent, async () => true), { removed: [], problems: [] })
   })
 })

@@ -1,20 +1,24 @@
 /**
- * Removing whatever the captures of any process have left on this node, without knowing which
- * capture it was or how it was configured: for `kube-sluice cleanup`.
+ * Removing whatever any mode of any process has left on this node, without knowing which mode it was
+ * or how it was configured: for `kube-sluice cleanup`. Connections that were steered go on: their
+ * translation is in their conntrack entries.
  */
 import { readFile } from 'node:fs/promises'
 
-import { messageOf } from '../../lib/errors.js'
-import type { IpFamily } from '../../lib/ip-address.js'
-import { isMissingTool, type RunCommand } from '../../kernel/command.js'
-import { removeMarkRules } from '../../kernel/ip-rule.js'
-import { destroySets } from '../../kernel/ipset.js'
-import { iptablesTool, type IptablesVariant } from '../../kernel/iptables.js'
-import { OwnedChains } from '../../kernel/owned-chains.js'
-import { removeLocalRoutes } from './capture-anyip.js'
-import { FAMILIES } from './capture-options.js'
-import { redirectChains, redirectSetNames } from './capture-redirect-rules.js'
-import { divertChains } from './capture-tproxy.js'
+import { messageOf } from '../lib/errors.js'
+import type { IpFamily } from '../lib/ip-address.js'
+import { isMissingTool, type RunCommand, runChecked } from '../kernel/command.js'
+import { removeMarkRules } from '../kernel/ip-rule.js'
+import { destroySets, setName } from '../kernel/ipset.js'
+import { iptablesTool, type IptablesVariant } from '../kernel/iptables.js'
+import { OwnedChains } from '../kernel/owned-chains.js'
+import { removeLocalRoutes } from './userspace/capture-anyip.js'
+import { DEFAULT_MARK_MASK, markLayoutOf } from '../packet/mark-layout.js'
+import { STEERED_SET, type SteeringRuleOptions, steeringChains } from './nfqueue/steering-rules.js'
+import { removalText, tableName } from './nftables/skeleton.js'
+import { FAMILIES } from './userspace/capture-options.js'
+import { redirectChains, redirectSetNames } from './userspace/capture-redirect-rules.js'
+import { divertChains } from './userspace/capture-tproxy.js'
 
 export interface CleanupResult {
   /** One line each. */
@@ -24,12 +28,12 @@ export interface CleanupResult {
 }
 
 /**
- * Removes the captures' chains, sets, policy rules and routes, in both families and in every
+ * Removes chains, sets, tables, policy rules and routes of ours, in both families and in every
  * variant of iptables that holds any of ours. What fails does not keep the rest from going.
  * @param hasLegacyTables whether the legacy variant is in use for a family; asking its tools would
  *   make the kernel create its tables
  */
-export async function cleanupCaptures(
+export async function cleanupNode(
   run: RunCommand,
   hasLegacyTables: (family: IpFamily) => Promise<boolean> = readLegacyTables,
 ): Promise<CleanupResult> {
@@ -51,9 +55,13 @@ export async function cleanupCaptures(
     }
     // After the chains: a set that a rule uses cannot be destroyed.
     await attempt(async () => {
-      const names = await destroySets(run, redirectSetNames(family))
+      const names = await destroySets(run, [
+        ...redirectSetNames(family),
+        setName(STEERED_SET, family),
+      ])
       return names.map((name) => `ipset ${name}`)
     })
+    await attempt(() => removeTable(run, family))
     await attempt(() => removeMarkRules(run, family))
     await attempt(async () => {
       const addresses = await removeLocalRoutes({ run }, family)
@@ -63,10 +71,30 @@ export async function cleanupCaptures(
   return { removed, problems: [...new Set(problems)] }
 }
 
+/** The flat layout and the standby of the nfqueue mode. */
+async function removeTable(run: RunCommand, family: IpFamily): Promise<readonly string[]> {
+  const [kind = '', name = ''] = tableName(family).split(' ')
+  const { status } = await run('nft', ['list', 'chains', kind, name])
+  const { stdout } = await run('nft', ['list', 'tables', kind])
+  if (status !== 0 && !stdout.includes(`table ${kind} ${name}`)) return []
+  await runChecked(run, 'nft', ['-f', '-'], removalText(family))
+  return [`nftables table ${kind} ${name}`]
+}
+
+/** Any options do: the names are the same for all. */
+const ANY_STEERING: SteeringRuleOptions = {
+  layout: markLayoutOf(DEFAULT_MARK_MASK),
+  queues: { first: 0, count: 1 },
+  hasNftables: false,
+  guardsLoopback: true,
+}
+
 async function removeChains(run: RunCommand, tool: string): Promise<readonly string[]> {
+  const family = tool.startsWith('ip6') ? 'IPv6' : 'IPv4'
   const chains = [
     ...divertChains(1),
-    ...redirectChains([], tool.startsWith('ip6') ? 'IPv6' : 'IPv4'),
+    ...redirectChains([], family),
+    ...steeringChains(ANY_STEERING, family),
   ]
   const names = await new OwnedChains(run, tool).remove(chains)
   return names.map((name) => `${tool} chain ${name}`)
