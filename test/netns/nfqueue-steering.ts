@@ -50,7 +50,7 @@ t.test('every kind of VIP', { skip: rootOnly, timeout: 170_000 }, async (t) => {
         extra,
       )
     const endpoints = (name: string, list: readonly (string | object)[]) => ({
-      ...(slice(`${name}-${family}`, list)),
+      ...slice(`${name}-${family}`, list),
       ports: [
         { name: 't', port: 8080, protocol: 'TCP' },
         { name: 'u', port: 8080, protocol: 'UDP' },
