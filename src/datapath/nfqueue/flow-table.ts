@@ -40,7 +40,7 @@ export class FlowTable {
   readonly atMs: Float64Array
   /** TCP: sequence number of the SYN. */
   readonly sequence: Uint32Array
-  /** Verdict as bits of the connection mark. */
+  /** Verdict as bits of the connection mark; 0 until there is one. */
   readonly mark: Uint32Array
   /** Index of the VIP entry that it came to. */
   readonly vip: Int32Array
@@ -112,6 +112,7 @@ export class FlowTable {
     this.#isUsed[place] = 1
     this.#synLengths[place] = 0
     this.attempts[place] = 0
+    this.mark[place] = 0
     this.family[place] = records[base + PacketWord.family] ?? 0
     this.sequence[place] = records[base + PacketWord.tcpSequence] ?? 0
     if (records[base + PacketWord.protocol] === IpProtocol.tcp) this.#addStart(records, base, place)

@@ -226,6 +226,17 @@ t.test('a rejected flow stays rejected for packets that waited with the first', 
   t.equal(bench.decide(datagramRecord()), 'slot 1')
 })
 
+t.test('a dropped flow stays dropped, whoever had its place before', async (t) => {
+  const bench = new SteeringBench({ capacity: 1 })
+  const local = servicePort({ name: 'local', clusterIp: '10.96.0.11', internalPolicyLocal: true })
+  bench.vips.set(packedPort(portState(servicePort(), [])))
+  bench.vips.set(packedPort(portState(local, [one])))
+  t.equal(bench.decide(synRecord()), 'reject')
+  const packet = { to: '10.96.0.11:80' }
+  t.equal(bench.decide(synRecord(packet)), 'drop')
+  t.equal(bench.decide(synRecord(packet)), 'drop', 'the client repeats its SYN')
+})
+
 t.test('a repeated first packet whose endpoint has gone meanwhile goes to another', async (t) => {
   const bench = benchWith({}, [one, two])
   t.equal(bench.decide(synRecord()), 'slot 1')
