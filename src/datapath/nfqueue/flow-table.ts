@@ -107,7 +107,7 @@ export class FlowTable {
       this.#byTuple.set(this.#key, 0, place)
       this.#tuples.set(this.#key, place * TUPLE_WORDS)
     } else {
-      this.#byStart.delete(this.#starts, place * START_WORDS)
+      this.#forgetStart(place)
     }
     this.#isUsed[place] = 1
     this.#synLengths[place] = 0
@@ -162,10 +162,15 @@ export class FlowTable {
 
   #forget(place: number): void {
     this.#byTuple.delete(this.#tuples, place * TUPLE_WORDS)
+    this.#forgetStart(place)
+    this.#isUsed[place] = 0
+  }
+
+  /** Another flow may have the same start by now: then it stays with that one. */
+  #forgetStart(place: number): void {
     if (this.#byStart.get(this.#starts, place * START_WORDS) === place) {
       this.#byStart.delete(this.#starts, place * START_WORDS)
     }
-    this.#isUsed[place] = 0
   }
 
   #addStart(records: Uint32Array, base: number, place: number): void {
