@@ -334,7 +334,9 @@ export class NfqueueProxier implements Datapath {
     const { netfilter, layout, endpointMaps } = this.#options
     const isUdp = ({ servicePort }: ServicePortState): boolean => servicePort.protocol === 'UDP'
     for (const [family, state] of this.#families) {
-      await endpointMaps[family].remove(state.removedSlots.splice(0))
+      const slots = state.removedSlots.splice(0)
+      await endpointMaps[family].remove(slots)
+      this.#slots.free(slots)
       const udpSlots = state.removedUdpSlots.splice(0)
       await deleteFlowsOfSlots(netfilter, layout, family, udpSlots)
       const isStale = [...changed, ...removed.map((applied) => applied.state)].some(

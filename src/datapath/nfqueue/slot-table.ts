@@ -4,7 +4,7 @@
  * program, because connections carry it.
  *
  * Slots are given out round and round, so that one comes back as late as possible, and never while
- * a connection still has it.
+ * a connection still has it or the kernel's map may still have its element.
  */
 import { createHash } from 'node:crypto'
 
@@ -64,22 +64,28 @@ export class SlotTable {
       const { slot, comment, id } = element
       if (slot < 1 || slot > this.#maxSlot || this.#taken[slot] === 1) continue
       this.#taken[slot] = 1
-      this.#adoptable.set(`${comment} ${id}`, element)
+      const key = `${comment} ${id}`
+      // One endpoint with two slots: nobody will claim the other one.
+      this.#adoptable.set(this.#adoptable.has(key) ? `${key} ${slot}` : key, element)
       this.#next = Math.max(this.#next, slot === this.#maxSlot ? 1 : slot + 1)
     }
   }
 
-  /** Ends adoption: returns what no endpoint has claimed; its slots are free from now on. */
+  /** Ends adoption: returns what no endpoint has claimed, to be removed and freed. */
   releaseUnclaimed(): SlotElement[] {
     const elements = [...this.#adoptable.values()]
     this.#adoptable.clear()
-    for (const { slot } of elements) this.#taken[slot] = 0
     return elements
+  }
+
+  /** The kernel has no elements for these any more: they may be given out again. */
+  free(slots: readonly number[]): void {
+    for (const slot of slots) this.#taken[slot] = 0
   }
 
   /**
    * Brings the slots of a Service port to its endpoints. An endpoint for which there is no slot left
-   * gets none: slotOf says undefined.
+   * gets none: slotOf says undefined. Slots that it has no more are to be removed and freed.
    */
   assign(servicePortId: string, endpoints: readonly SlotEndpoint[]): SlotChanges {
     const before = this.#ports.get(servicePortId)
@@ -95,7 +101,6 @@ export class SlotTable {
     }
     const removed: number[] = []
     for (const [id, slot] of before ?? []) if (!after.has(id)) removed.push(slot)
-    for (const slot of removed) this.#taken[slot] = 0
     this.#size += after.size - (before?.size ?? 0)
     if (endpoints.length === 0) this.#ports.delete(servicePortId)
     else this.#ports.set(servicePortId, after)
