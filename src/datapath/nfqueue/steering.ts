@@ -248,7 +248,7 @@ export class Steering {
       endpoint,
       place,
       attempts: this.#options.flows.attempts[place] ?? 0,
-      atMs: this.#options.flows.atMs[place] ?? 0,
+      atMs: this.#nowMs,
     })
   }
 
