@@ -273,13 +273,14 @@ export class Steering {
     let place = flows.find(this.#records, this.#base)
     if (place >= 0 && this.#nowMs - (flows.atMs[place] ?? 0) < MIN_REPEAT_MS) return
     counters.add(Total.unansweredSyns)
-    if (place < 0 || flows.vip[place] !== vip.id) {
+    const isKnown = place >= 0 && flows.vip[place] === vip.id
+    if (isKnown) this.#failed(place, vip)
+    if (!isKnown || flows.sequence[place] !== this.#word(PacketWord.tcpSequence)) {
       // Steered before we were started, or longer ago than we remember: whose fault, nobody knows.
+      // Or its client has given up and begins anew from the same port.
       place = flows.add(this.#records, this.#base)
       flows.vip[place] = vip.id
       flows.source[place] = this.#sourceOf()
-    } else {
-      this.#failed(place, vip)
     }
     this.#keepSyn(place)
     if (this.#retry(place, vip)) this.#hold()

@@ -92,6 +92,18 @@ t.test('a SYN of before our time is retried, but nobody is blamed', async (t) =>
   t.match(bench.totals(), { unansweredSyns: 1, retries: 1 })
 })
 
+t.test('a client that gives up and begins anew from the same port starts over', async (t) => {
+  const bench = benchWith()
+  t.equal(bench.decide(synRecord()), 'slot 1')
+  await bench.clock.advance(1000)
+  t.equal(bench.decide(repeat(2000)), 'drop')
+  t.strictSame(asked(bench), { deleted: [ENTRY], sent: [synBytes(2000)] })
+  t.equal(bench.counters.failures[1], 1)
+  t.equal(bench.decide(synRecord({ sequence: 2000 })), 'slot 2', 'the verdict is there already')
+  t.equal(bench.decide(rst({ acknowledged: 2001 })), 'drop', 'its refusal is known for what it is')
+  t.strictSame(asked(bench).sent, [synBytes(2000)])
+})
+
 t.test('what else comes up in the queue of answers passes', async (t) => {
   const bench = benchWith()
   bench.decide(synRecord())
