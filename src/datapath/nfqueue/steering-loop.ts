@@ -11,6 +11,7 @@
  * is one wake-up. After a batch it looks again for a moment before it sleeps, as long as that pays:
  * waking a thread costs more than a decision.
  */
+import type { IpFamily } from '../../lib/ip-address.js'
 import type { ConntrackDump, ConntrackEvents } from '../../kernel/conntrack-table.js'
 import type { PacketQueue } from '../../kernel/packet-queue.js'
 import { waitReadable, type WakeUp } from '../../kernel/wait.js'
@@ -28,8 +29,8 @@ export interface SteeringLoopOptions {
   readonly counts: ConnectionCounts
   readonly counters: SteeringCounters
   readonly nowMs: () => number
-  /** Begins a dump of one family after the other; undefined when all have been dumped. */
-  readonly nextDump: () => ConntrackDump | undefined
+  /** Begins a dump of a family's connections. */
+  readonly dumpOf: (family: IpFamily) => ConntrackDump
   /** Takes one message in; false when there is none. */
   readonly takeMessage: () => boolean
   /** An entry of a dump, besides being counted. */
@@ -37,7 +38,10 @@ export interface SteeringLoopOptions {
   readonly onDumpEnd: () => void
 }
 
+const FAMILIES: readonly IpFamily[] = ['IPv4', 'IPv6']
 const MESSAGES = 8
+/** Batches of events taken in a row at the end of a dump. */
+const LAST_EVENTS = 64
 const TICK_MS = 1000
 /** A sweep of the counts, against whatever drift there may be. */
 const RESYNC_MS = 300_000
@@ -57,6 +61,8 @@ export class SteeringLoop {
   readonly #fds: Int32Array
   readonly #fdsWithDump: Int32Array
   #dump: ConntrackDump | undefined
+  /** Families that are still to be dumped. */
+  #toDump: IpFamily[] = []
   #isDumping = false
   #isStopping = false
   #spinScore = 0
@@ -79,6 +85,7 @@ export class SteeringLoop {
     this.#nextResyncMs = this.#options.nowMs() + RESYNC_MS
     counters.add(Total.resyncs)
     counts.beginDump()
+    this.#toDump = [...FAMILIES]
     this.#startDump()
   }
 
@@ -137,16 +144,18 @@ export class SteeringLoop {
     return ready
   }
 
-  #serveEvents(): void {
+  /** How many there were; undefined when some were lost, and the counting begun anew. */
+  #serveEvents(): number | undefined {
     const { events, counts, counters } = this.#options
     const count = events.receive()
     if (count === 'lost') {
       counters.add(Total.eventOverruns)
       this.resync()
-      return
+      return undefined
     }
     for (let i = 0; i < count; i++) counts.event(events.records, i * CONNTRACK_WORDS)
     counters.add(Total.events, count)
+    return count
   }
 
   #serveMessages(): void {
@@ -158,21 +167,38 @@ export class SteeringLoop {
   }
 
   #startDump(): void {
-    this.#dump = this.#options.nextDump()
-    if (this.#dump !== undefined) return
-    this.#isDumping = false
-    this.#options.counts.endDump()
-    this.#options.onDumpEnd()
+    const family = this.#toDump.shift()
+    this.#dump = family === undefined ? undefined : this.#options.dumpOf(family)
+  }
+
+  /**
+   * All has been read. Events that wait may be of before that: they belong to the dump, or what the
+   * dump knows already would count twice.
+   */
+  #endDump(): void {
+    for (let i = 0; i < LAST_EVENTS; i++) {
+      const count = this.#serveEvents()
+      if (count === undefined) return
+      if (count > 0) continue
+      this.#isDumping = false
+      this.#options.counts.endDump()
+      this.#options.onDumpEnd()
+      return
+    }
   }
 
   #serveDump(): void {
     const { counts, onEntry } = this.#options
     const dump = this.#dump
-    if (dump === undefined) return
+    if (dump === undefined) {
+      this.#endDump()
+      return
+    }
     const count = dump.receive()
     if (typeof count !== 'number') {
       dump.close()
       this.#startDump()
+      if (this.#dump === undefined) this.#endDump()
       return
     }
     for (let i = 0; i < count; i++) {

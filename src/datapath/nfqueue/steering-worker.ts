@@ -6,7 +6,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 
 import { messageOf } from '../../lib/errors.js'
 import { systemClock } from '../../lib/clock.js'
-import { hostRange, type IpFamily, parseIpRange } from '../../lib/ip-address.js'
+import { hostRange, parseIpRange } from '../../lib/ip-address.js'
 import { ConntrackDump, ConntrackEvents } from '../../kernel/conntrack-table.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import { PacketQueue } from '../../kernel/packet-queue.js'
@@ -27,7 +27,6 @@ import { answersQueueOf } from './steering-rules.js'
 import { VipTable } from './vip-table.js'
 
 const BATCH = 64
-const FAMILIES: readonly IpFamily[] = ['IPv4', 'IPv6']
 
 const { options, port } = workerData as {
   readonly options: SteeringThreadOptions
@@ -98,8 +97,6 @@ const events = new ConntrackEvents({
   bufferBytes: options.eventBufferBytes,
 })
 
-/** Families that are still to be dumped. */
-let toDump: IpFamily[] = []
 /** Whether entries of the dump tell session affinity too: after a start. */
 let isAdopting = false
 
@@ -125,18 +122,13 @@ const loop = new SteeringLoop({
   }),
   counters,
   nowMs: () => performance.now(),
-  nextDump: () => {
-    const family = toDump.shift()
-    return family === undefined ? undefined : new ConntrackDump({ family })
-  },
+  dumpOf: (family) => new ConntrackDump({ family }),
   takeMessage,
   onEntry: adoptAffinity,
   onDumpEnd: () => {
-    toDump = [...FAMILIES]
     isAdopting = false
   },
 })
-toDump = [...FAMILIES]
 
 function takeMessage(): boolean {
   const received = receiveMessageOnPort(port) as { message: SteeringMessage } | undefined
@@ -165,7 +157,6 @@ function takeMessage(): boolean {
     case 'adopt':
       isAdopting = true
       vips.unpackSticky()
-      toDump = [...FAMILIES]
       loop.resync()
       break
     case 'stop':

@@ -2,15 +2,11 @@ import fc from 'fast-check'
 import t from 'tap'
 
 import { ConnectionCounts } from '../../../src/datapath/nfqueue/connection-counts.js'
-import { addressWords } from '../../../src/packet/address-words.js'
-import {
-  CONNTRACK_WORDS,
-  ConntrackType,
-  ConntrackWord,
-} from '../../../src/packet/conntrack-word.js'
-import { DEFAULT_MARK_MASK, markLayoutOf, markOf } from '../../../src/packet/mark-layout.js'
+import { CONNTRACK_WORDS, ConntrackType } from '../../../src/packet/conntrack-word.js'
+import { DEFAULT_MARK_MASK, markLayoutOf } from '../../../src/packet/mark-layout.js'
 import { IpProtocol } from '../../../src/packet/packet-word.js'
 import { TCP_FLAG_CLOSE_INIT, TcpState } from '../../../src/packet/tcp-state.js'
+import { conntrackRecord } from '../../fixtures/conntrack-record.js'
 
 const layout = markLayoutOf(DEFAULT_MARK_MASK)
 const { new: isNew, update, destroy, entry } = ConntrackType
@@ -32,20 +28,9 @@ class Bench {
   })
 
   tell(type: number, connection: Connection = {}, state: number = TcpState.none, flags = 0): void {
-    const { slot = 3, client = 1, protocol = IpProtocol.tcp } = connection
     const base = CONNTRACK_WORDS
     const records = new Uint32Array(CONNTRACK_WORDS * 2)
-    records[base + ConntrackWord.type] = type
-    records[base + ConntrackWord.protocol] = protocol
-    // Bits of others are none of our business.
-    const mark = slot === 0 ? 0 : markOf(layout, slot, { masquerade: client % 2 === 0 })
-    records[base + ConntrackWord.mark] = mark | 0xc00000ff
-    records[base + ConntrackWord.tcpState] = state
-    records[base + ConntrackWord.tcpFlags] = flags
-    records.set(addressWords('10.0.0.5'), base + ConntrackWord.source)
-    records.set(addressWords('10.96.0.10'), base + ConntrackWord.destination)
-    records[base + ConntrackWord.sourcePort] = client
-    records[base + ConntrackWord.destinationPort] = 80
+    records.set(conntrackRecord({ type, ...connection, state, flags }), base)
     if (type === entry) this.counts.entry(records, base)
     else this.counts.event(records, base)
   }
