@@ -277,7 +277,8 @@ static int add_element(const struct nlattr *element, struct ks_nft_elements *ele
   memcpy(elements->keys + (size_t)elements->count * key_length, key, key_length);
   if (data != NULL)
     memcpy(elements->data + (size_t)elements->count * data_length, data, data_length);
-  if (comment != NULL)
+  /* Before the first comment there is no memory for any. */
+  if (comment_length > 0)
     memcpy(elements->comments + elements->comment_bytes, comment, comment_length);
   elements->comment_bytes += comment_length;
   elements->comment_ends[elements->count++] = (uint32_t)elements->comment_bytes;
