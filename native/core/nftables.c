@@ -313,18 +313,17 @@ int ks_nft_parse(const uint8_t *message, size_t length, struct ks_nft_elements *
   return 0;
 }
 
-/* 0: more to come, 1: complete, 2: complete but for what changed meanwhile, or -errno. */
+/* 0: more to come, 1: this was the end, or -errno. The end and elements may be one datagram. */
 static int read_page(const uint8_t *at, size_t left, struct ks_nft_elements *elements,
-                     struct ks_netlink_error *error) {
-  int is_interrupted = 0;
+                     bool *is_interrupted, struct ks_netlink_error *error) {
   while (left >= sizeof(struct nlmsghdr)) {
     const struct nlmsghdr *header = (const struct nlmsghdr *)at;
     int code = 0;
     if (header->nlmsg_len < sizeof(*header) || header->nlmsg_len > left)
       return -EBADMSG;
-    is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+    *is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
     if (header->nlmsg_type == NLMSG_DONE)
-      return is_interrupted ? 2 : 1;
+      return 1;
     if (ks_netlink_is_answer(header, left, &code, error))
       return code == 0 ? 1 : code;
     code = ks_nft_parse(at, left, elements);
@@ -336,9 +335,10 @@ static int read_page(const uint8_t *at, size_t left, struct ks_nft_elements *ele
     at += step;
     left -= step;
   }
-  return is_interrupted ? 2 : 0;
+  return 0;
 }
 
+/* 1: complete, 2: complete but for what changed meanwhile, or -errno. */
 static int dump_once(int fd, struct nlmsghdr *request, struct ks_nft_elements *elements,
                      struct ks_netlink_error *error, const char **step) {
   uint8_t page[PAGE_BYTES];
@@ -360,13 +360,9 @@ static int dump_once(int fd, struct nlmsghdr *request, struct ks_nft_elements *e
     if (received < 0)
       return -errno;
     *step = "nftables dump";
-    int state = read_page(page, (size_t)received, elements, error);
-    is_interrupted |= state == 2;
-    if (state < 0 || state == 1)
+    int state = read_page(page, (size_t)received, elements, &is_interrupted, error);
+    if (state != 0)
       return state == 1 && is_interrupted ? 2 : state;
-    const struct nlmsghdr *first = (const struct nlmsghdr *)page;
-    if (state == 2 && first->nlmsg_type == NLMSG_DONE)
-      return 2;
   }
 }
 
