@@ -281,7 +281,9 @@ static int read_page(struct ks_conntrack *conntrack, uint32_t *records, uint32_t
     if (ks_netlink_align(header->nlmsg_len) < left)
       conntrack->at = conntrack->end - left + ks_netlink_align(header->nlmsg_len);
     conntrack->is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-    if (header->nlmsg_type == NLMSG_DONE)
+    if (header->nlmsg_type == NLMSG_DONE && (code = ks_netlink_done_code(header)) != 0)
+      conntrack->done = code;
+    else if (header->nlmsg_type == NLMSG_DONE)
       conntrack->done = conntrack->is_interrupted ? -EINTR : -ENODATA;
     else if (ks_netlink_is_answer(header, left, &code, NULL))
       conntrack->done = code < 0 ? code : -ENODATA;

@@ -123,6 +123,13 @@ bool ks_netlink_is_answer(const struct nlmsghdr *message, size_t length, int *co
   return true;
 }
 
+int ks_netlink_done_code(const struct nlmsghdr *done) {
+  int32_t code = 0;
+  if (done->nlmsg_len >= sizeof(*done) + sizeof(code))
+    memcpy(&code, mnl_nlmsg_get_payload(done), sizeof(code));
+  return code < 0 ? code : 0;
+}
+
 static int64_t now_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

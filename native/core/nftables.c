@@ -322,8 +322,10 @@ static int read_page(const uint8_t *at, size_t left, struct ks_nft_elements *ele
     if (header->nlmsg_len < sizeof(*header) || header->nlmsg_len > left)
       return -EBADMSG;
     *is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-    if (header->nlmsg_type == NLMSG_DONE)
-      return 1;
+    if (header->nlmsg_type == NLMSG_DONE) {
+      code = ks_netlink_done_code(header);
+      return code == 0 ? 1 : code;
+    }
     if (ks_netlink_is_answer(header, left, &code, error))
       return code == 0 ? 1 : code;
     code = ks_nft_parse(at, left, elements);

@@ -258,7 +258,8 @@ static struct nlmsghdr *put_page(void *buffer, uint16_t flags, uint32_t first, u
 
 static struct nlmsghdr *put_done(void *buffer, uint16_t flags) {
   struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-  mnl_nlmsg_put_extra_header(message, sizeof(int));
+  /* How it ended: 0. */
+  mnl_nlmsg_put_extra_header(message, sizeof(int32_t));
   message->nlmsg_type = NLMSG_DONE;
   message->nlmsg_flags = (uint16_t)(NLM_F_MULTI | flags);
   return message;
@@ -407,6 +408,15 @@ static void passes_on_what_the_kernel_refuses(void) {
   add_page(&script, buffer, put_answer(buffer, -ENOENT, 1, "no such set")->nlmsg_len);
   CHECK(dump(&script, &elements, &error) == -ENOENT);
   CHECK(strcmp(error.text, "no such set") == 0 && elements.keys == NULL);
+
+  /* The set is deleted between two pages (nf_tables_dump_set). */
+  const int32_t gone = -ENOENT;
+  struct nlmsghdr *done = put_done(buffer, 0);
+  memcpy(mnl_nlmsg_get_payload(done), &gone, sizeof(gone));
+  open_script(&script);
+  add_first_page(&script, 0);
+  add_page(&script, done, done->nlmsg_len);
+  CHECK(dump(&script, &elements, &error) == -ENOENT && elements.keys == NULL);
 
   struct nlmsghdr *broken = put_page(buffer, 0, 0, 1, NULL);
   const uint32_t length = broken->nlmsg_len;
