@@ -18,7 +18,9 @@ enum {
   ELEMENT_MAX = 3 * (8 + KS_NFT_KEY_MAX) + 16 + NFT_CHAIN_MAXNAMELEN + 8 + KS_NFT_COMMENT_MAX + 8,
   MESSAGE_HEAD = 512,
   NAME_MAX_BYTES = 128,
-  MAX_TRIES = 5,
+  MAX_TRIES = 8,
+  /* Between tries; twice as long each time. */
+  PAUSE_MS = 5,
   PAGE_BYTES = 64 * 1024,
   /* libnftnl's user data: type 0 of a set element is its comment. */
   USERDATA_COMMENT = 0
@@ -282,6 +284,11 @@ static int add_element(const struct nlattr *element, struct ks_nft_elements *ele
     memcpy(elements->comments + elements->comment_bytes, comment, comment_length);
   elements->comment_bytes += comment_length;
   elements->comment_ends[elements->count++] = (uint32_t)elements->comment_bytes;
+  uint32_t flags = 0;
+  const void *payload = ks_netlink_payload(table[NFTA_SET_ELEM_FLAGS], sizeof(flags));
+  if (payload != NULL)
+    memcpy(&flags, payload, sizeof(flags));
+  elements->has_interval_ends |= (ntohl(flags) & NFT_SET_ELEM_INTERVAL_END) != 0;
   return 0;
 }
 
@@ -368,6 +375,38 @@ static int dump_once(int fd, struct nlmsghdr *request, struct ks_nft_elements *e
   }
 }
 
+/* FNV-1a. */
+static uint32_t hash_of(const uint8_t *key, size_t length) {
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < length; i++)
+    hash = (hash ^ key[i]) * 16777619u;
+  return hash ^ hash >> 15;
+}
+
+/* Whether a key is there twice: 0, 1 or -ENOMEM. */
+static int has_repetition(const struct ks_nft_elements *elements) {
+  const size_t length = elements->key_length;
+  size_t room = 16;
+  if (elements->has_interval_ends)
+    return 0;
+  while (room < (size_t)elements->count * 2)
+    room *= 2;
+  /* Open addressing: the place of an element, plus 1. */
+  uint32_t *places = calloc(room, sizeof(*places));
+  if (places == NULL)
+    return -ENOMEM;
+  int found = 0;
+  for (uint32_t i = 0; i < elements->count && !found; i++) {
+    const uint8_t *key = elements->keys + i * length;
+    size_t at = hash_of(key, length) & (room - 1);
+    for (; places[at] != 0 && !found; at = (at + 1) & (room - 1))
+      found = memcmp(elements->keys + (places[at] - 1) * length, key, length) == 0;
+    places[at] = i + 1;
+  }
+  free(places);
+  return found;
+}
+
 int ks_nft_dump(int fd, int family, const char *table, const char *set,
                 struct ks_nft_elements *elements, struct ks_netlink_error *error,
                 const char **step) {
@@ -384,10 +423,13 @@ int ks_nft_dump(int fd, int family, const char *table, const char *set,
     memset(elements, 0, sizeof(*elements));
     int state = dump_once(fd, request, elements, error, step);
     if (state == 1)
+      state = has_repetition(elements);
+    if (state == 0)
       return 0;
     ks_nft_elements_free(elements);
     if (state < 0)
       return state;
+    (void)poll(NULL, 0, PAUSE_MS << tries);
   }
   return -EAGAIN;
 }

@@ -387,12 +387,27 @@ static void begins_anew_when_the_set_changes(void) {
   }
 }
 
+/* As while the kernel resizes its hash table: no page says so, but an element comes twice. */
+static void begins_anew_when_an_element_comes_twice(void) {
+  struct script script;
+  struct ks_nft_elements elements;
+  struct ks_netlink_error error;
+  open_script(&script);
+  add_first_page(&script, 0);
+  add_last_page(&script, 0, 1);
+  add_first_page(&script, 0);
+  add_last_page(&script, 0, 2);
+  CHECK(dump(&script, &elements, &error) == 0);
+  CHECK(elements.count == 3 && memcmp(elements.keys, (uint32_t[]){0, 1, 2}, 12) == 0);
+  ks_nft_elements_free(&elements);
+}
+
 static void gives_up_on_a_set_that_never_stands_still(void) {
   struct script script;
   struct ks_nft_elements elements;
   struct ks_netlink_error error;
   open_script(&script);
-  for (int i = 0; i < 5; i++)
+  for (int i = 0; i < 8; i++)
     add_last_page(&script, NLM_F_DUMP_INTR, 2);
   CHECK(dump(&script, &elements, &error) == -EAGAIN);
   CHECK(elements.count == 0 && elements.keys == NULL);
@@ -438,6 +453,7 @@ int main(void) {
   survives_pages_cut_anywhere();
   collects_the_pages_of_a_dump();
   begins_anew_when_the_set_changes();
+  begins_anew_when_an_element_comes_twice();
   gives_up_on_a_set_that_never_stands_still();
   passes_on_what_the_kernel_refuses();
   return 0;
