@@ -217,7 +217,8 @@ static void deletes_by_mark_with_a_mask_only(void) {
   const struct nlmsghdr *request = (const struct nlmsghdr *)peer->requests;
   CHECK(peer->length == request->nlmsg_len);
   CHECK(request->nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE));
-  CHECK(((const struct nfgenmsg *)mnl_nlmsg_get_payload(request))->nfgen_family == AF_INET6);
+  const struct nfgenmsg *extra = mnl_nlmsg_get_payload(request);
+  CHECK(extra->nfgen_family == AF_INET6 && extra->version == 1);
   CHECK(ks_netlink_index(peer->requests + 20, peer->requests + peer->length, table, CTA_MARK_MASK));
   CHECK(mnl_attr_get_u32(table[CTA_MARK]) == htonl(0x40000));
   CHECK(mnl_attr_get_u32(table[CTA_MARK_MASK]) == htonl(0xf0000));
