@@ -19,6 +19,11 @@ const BASE = [
   { name: 'libc6-dev', probe: '/usr/include/stdio.h' },
   { name: 'util-linux', probe: 'unshare' },
 ]
+/** For the fuzz targets of native/fuzz: libFuzzer comes with clang, and not with gcc. */
+const FUZZ = [
+  { name: 'clang', probe: 'clang' },
+  { name: 'libclang-rt-14-dev', probe: '/usr/lib/llvm-14/lib/clang' },
+]
 /** The peers that benchmarks compare with, and what drives them. */
 const PERF = [
   { name: 'haproxy', probe: 'haproxy' },
@@ -32,7 +37,7 @@ const PERF = [
 /** The tasks of `node .ci/setup.mjs [TASK]`: system packages, and whether the program is built. */
 const TASKS = {
   demo: { packages: BASE, build: true },
-  test: { packages: BASE, build: true },
+  test: { packages: [...BASE, ...FUZZ], build: true },
   check: { packages: [], build: false },
   perf: { packages: [...BASE, ...PERF], build: true },
 }

@@ -281,7 +281,9 @@ static int read_page(struct ks_conntrack *conntrack, uint32_t *records, uint32_t
     if (ks_netlink_align(header->nlmsg_len) < left)
       conntrack->at = conntrack->end - left + ks_netlink_align(header->nlmsg_len);
     conntrack->is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-    if (header->nlmsg_type == NLMSG_DONE)
+    if (header->nlmsg_type == NLMSG_DONE && (code = ks_netlink_done_code(header)) != 0)
+      conntrack->done = code;
+    else if (header->nlmsg_type == NLMSG_DONE)
       conntrack->done = conntrack->is_interrupted ? -EINTR : -ENODATA;
     else if (ks_netlink_is_answer(header, left, &code, NULL))
       conntrack->done = code < 0 ? code : -ENODATA;
@@ -358,6 +360,8 @@ int ks_conntrack_delete_marked(int fd, int family, uint32_t mark, uint32_t mark_
   struct nlmsghdr *request =
       ks_netlink_message(buffer, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, NLM_F_ACK,
                          family == 6 ? AF_INET6 : AF_INET);
+  /* Of a request without a tuple the kernel takes the family only when the version is not 0. */
+  ((struct nfgenmsg *)mnl_nlmsg_get_payload(request))->version = 1;
   mnl_attr_put_u32(request, CTA_MARK, htonl(mark));
   mnl_attr_put_u32(request, CTA_MARK_MASK, htonl(mark_mask));
   return ks_netlink_transact(fd, request, request->nlmsg_len, 1, NULL, step);

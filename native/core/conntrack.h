@@ -84,7 +84,8 @@ int ks_conntrack_delete(int fd, int family, const uint32_t words[10], const char
 
 /*
  * Deletes every entry of a family with (mark & mark_mask) == mark, filtered in the kernel. The
- * caller makes sure that the kernel knows the filter: one that does not deletes everything.
+ * caller makes sure that the kernel knows the filter: one that does not deletes everything. Old
+ * kernels delete the entries of both families.
  */
 int ks_conntrack_delete_marked(int fd, int family, uint32_t mark, uint32_t mark_mask,
                                const char **step);

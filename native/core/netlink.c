@@ -123,6 +123,13 @@ bool ks_netlink_is_answer(const struct nlmsghdr *message, size_t length, int *co
   return true;
 }
 
+int ks_netlink_done_code(const struct nlmsghdr *done) {
+  int32_t code = 0;
+  if (done->nlmsg_len >= sizeof(*done) + sizeof(code))
+    memcpy(&code, mnl_nlmsg_get_payload(done), sizeof(code));
+  return code < 0 ? code : 0;
+}
+
 static int64_t now_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -155,11 +162,14 @@ int ks_netlink_transact(int fd, const void *buffer, size_t length, uint32_t acks
   uint8_t answer[ANSWER_BYTES];
   uint32_t seen = 0;
   int first = 0;
+  bool is_overrun = false;
   if (error != NULL)
     *error = (struct ks_netlink_error){0};
-  /* What a call that timed out has left. */
-  while (recv(fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
-    continue;
+  /* What a call that timed out, or was refused more than once, has left. */
+  ssize_t left_over;
+  do
+    left_over = recv(fd, answer, sizeof(answer), MSG_DONTWAIT);
+  while (left_over > 0 || (left_over < 0 && errno == ENOBUFS));
   if (send(fd, buffer, length, 0) < 0)
     return fail(step, "send");
   *step = "netlink";
@@ -173,7 +183,12 @@ int ks_netlink_transact(int fd, const void *buffer, size_t length, uint32_t acks
         return first;
       continue;
     }
-    if (received < 0 && errno == ENOBUFS)
+    /* Refusals by the hundred overrun the socket: this comes before those that it holds. */
+    if (received < 0 && errno == ENOBUFS) {
+      is_overrun = true;
+      continue;
+    }
+    if (received < 0 && errno == EAGAIN && is_overrun)
       return -ENOBUFS;
     if (received < 0 && errno != EAGAIN && errno != EINTR)
       return fail(step, "recv");

@@ -64,4 +64,10 @@ bool ks_netlink_index_nested(const struct nlattr *attribute, const struct nlattr
 bool ks_netlink_is_answer(const struct nlmsghdr *message, size_t length, int *code,
                           struct ks_netlink_error *error);
 
+/*
+ * How a dump has ended that NLMSG_DONE is the end of: 0, or -errno when it broke off, e.g. -ENOENT
+ * because what it lists was deleted meanwhile.
+ */
+int ks_netlink_done_code(const struct nlmsghdr *done);
+
 #endif

@@ -18,7 +18,9 @@ enum {
   ELEMENT_MAX = 3 * (8 + KS_NFT_KEY_MAX) + 16 + NFT_CHAIN_MAXNAMELEN + 8 + KS_NFT_COMMENT_MAX + 8,
   MESSAGE_HEAD = 512,
   NAME_MAX_BYTES = 128,
-  MAX_TRIES = 5,
+  MAX_TRIES = 8,
+  /* Between tries; twice as long each time. */
+  PAUSE_MS = 5,
   PAGE_BYTES = 64 * 1024,
   /* libnftnl's user data: type 0 of a set element is its comment. */
   USERDATA_COMMENT = 0
@@ -277,10 +279,16 @@ static int add_element(const struct nlattr *element, struct ks_nft_elements *ele
   memcpy(elements->keys + (size_t)elements->count * key_length, key, key_length);
   if (data != NULL)
     memcpy(elements->data + (size_t)elements->count * data_length, data, data_length);
-  if (comment != NULL)
+  /* Before the first comment there is no memory for any. */
+  if (comment_length > 0)
     memcpy(elements->comments + elements->comment_bytes, comment, comment_length);
   elements->comment_bytes += comment_length;
   elements->comment_ends[elements->count++] = (uint32_t)elements->comment_bytes;
+  uint32_t flags = 0;
+  const void *payload = ks_netlink_payload(table[NFTA_SET_ELEM_FLAGS], sizeof(flags));
+  if (payload != NULL)
+    memcpy(&flags, payload, sizeof(flags));
+  elements->has_interval_ends |= (ntohl(flags) & NFT_SET_ELEM_INTERVAL_END) != 0;
   return 0;
 }
 
@@ -312,18 +320,19 @@ int ks_nft_parse(const uint8_t *message, size_t length, struct ks_nft_elements *
   return 0;
 }
 
-/* 0: more to come, 1: complete, 2: complete but for what changed meanwhile, or -errno. */
+/* 0: more to come, 1: this was the end, or -errno. The end and elements may be one datagram. */
 static int read_page(const uint8_t *at, size_t left, struct ks_nft_elements *elements,
-                     struct ks_netlink_error *error) {
-  int is_interrupted = 0;
+                     bool *is_interrupted, struct ks_netlink_error *error) {
   while (left >= sizeof(struct nlmsghdr)) {
     const struct nlmsghdr *header = (const struct nlmsghdr *)at;
     int code = 0;
     if (header->nlmsg_len < sizeof(*header) || header->nlmsg_len > left)
       return -EBADMSG;
-    is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-    if (header->nlmsg_type == NLMSG_DONE)
-      return is_interrupted ? 2 : 1;
+    *is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+    if (header->nlmsg_type == NLMSG_DONE) {
+      code = ks_netlink_done_code(header);
+      return code == 0 ? 1 : code;
+    }
     if (ks_netlink_is_answer(header, left, &code, error))
       return code == 0 ? 1 : code;
     code = ks_nft_parse(at, left, elements);
@@ -335,9 +344,10 @@ static int read_page(const uint8_t *at, size_t left, struct ks_nft_elements *ele
     at += step;
     left -= step;
   }
-  return is_interrupted ? 2 : 0;
+  return 0;
 }
 
+/* 1: complete, 2: complete but for what changed meanwhile, or -errno. */
 static int dump_once(int fd, struct nlmsghdr *request, struct ks_nft_elements *elements,
                      struct ks_netlink_error *error, const char **step) {
   uint8_t page[PAGE_BYTES];
@@ -359,14 +369,42 @@ static int dump_once(int fd, struct nlmsghdr *request, struct ks_nft_elements *e
     if (received < 0)
       return -errno;
     *step = "nftables dump";
-    int state = read_page(page, (size_t)received, elements, error);
-    is_interrupted |= state == 2;
-    if (state < 0 || state == 1)
+    int state = read_page(page, (size_t)received, elements, &is_interrupted, error);
+    if (state != 0)
       return state == 1 && is_interrupted ? 2 : state;
-    const struct nlmsghdr *first = (const struct nlmsghdr *)page;
-    if (state == 2 && first->nlmsg_type == NLMSG_DONE)
-      return 2;
   }
+}
+
+/* FNV-1a. */
+static uint32_t hash_of(const uint8_t *key, size_t length) {
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < length; i++)
+    hash = (hash ^ key[i]) * 16777619u;
+  return hash ^ hash >> 15;
+}
+
+/* Whether a key is there twice: 0, 1 or -ENOMEM. */
+static int has_repetition(const struct ks_nft_elements *elements) {
+  const size_t length = elements->key_length;
+  size_t room = 16;
+  if (elements->has_interval_ends)
+    return 0;
+  while (room < (size_t)elements->count * 2)
+    room *= 2;
+  /* Open addressing: the place of an element, plus 1. */
+  uint32_t *places = calloc(room, sizeof(*places));
+  if (places == NULL)
+    return -ENOMEM;
+  int found = 0;
+  for (uint32_t i = 0; i < elements->count && !found; i++) {
+    const uint8_t *key = elements->keys + i * length;
+    size_t at = hash_of(key, length) & (room - 1);
+    for (; places[at] != 0 && !found; at = (at + 1) & (room - 1))
+      found = memcmp(elements->keys + (places[at] - 1) * length, key, length) == 0;
+    places[at] = i + 1;
+  }
+  free(places);
+  return found;
 }
 
 int ks_nft_dump(int fd, int family, const char *table, const char *set,
@@ -385,10 +423,13 @@ int ks_nft_dump(int fd, int family, const char *table, const char *set,
     memset(elements, 0, sizeof(*elements));
     int state = dump_once(fd, request, elements, error, step);
     if (state == 1)
+      state = has_repetition(elements);
+    if (state == 0)
       return 0;
     ks_nft_elements_free(elements);
     if (state < 0)
       return state;
+    (void)poll(NULL, 0, PAUSE_MS << tries);
   }
   return -EAGAIN;
 }

@@ -59,9 +59,14 @@ struct ks_nft_elements {
   uint8_t *comments;
   uint32_t *comment_ends;
   size_t capacity, comment_bytes, comment_capacity;
+  bool has_interval_ends; /* then a key may be the end of one interval and the start of the next */
 };
 
-/* Every element of a set. Begun anew, at most 5 times, when the set changes meanwhile. */
+/*
+ * Every element of a set. Begun anew, at most 8 times, when the set changes meanwhile, and when the
+ * kernel was moving its elements to a larger or smaller table: it says nothing then, but some
+ * elements come twice, and as many not at all. -EAGAIN: it never stood still.
+ */
 int ks_nft_dump(int fd, int family, const char *table, const char *set,
                 struct ks_nft_elements *elements, struct ks_netlink_error *error,
                 const char **step);

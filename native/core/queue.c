@@ -103,6 +103,18 @@ static int configure(struct ks_queue *queue, struct nlmsghdr *request, const cha
   return -ETIMEDOUT;
 }
 
+/*
+ * The kernel says EPERM of a queue that another socket has, as it does without CAP_NET_ADMIN. A
+ * command that it takes from everybody with the capability, and does nothing for, tells them apart.
+ */
+static int refusal_of_bind(struct ks_queue *queue, uint16_t number, const char **step) {
+  uint8_t buffer[64];
+  struct nfqnl_msg_config_cmd command = {.command = NFQNL_CFG_CMD_PF_BIND, .pf = htons(AF_INET)};
+  struct nlmsghdr *request = put_header(buffer, NFQNL_MSG_CONFIG, number);
+  mnl_attr_put(request, NFQA_CFG_CMD, sizeof(command), &command);
+  return configure(queue, request, step) == 0 ? -EBUSY : -EPERM;
+}
+
 /* One message for all, so that no packet meets a queue that is bound and not set up yet. */
 static int bind_queue(struct ks_queue *queue, const struct ks_queue_options *options,
                       uint16_t number, const char **step) {
@@ -118,7 +130,8 @@ static int bind_queue(struct ks_queue *queue, const struct ks_queue_options *opt
   mnl_attr_put_u32(request, NFQA_CFG_FLAGS, htonl(flags));
   mnl_attr_put_u32(request, NFQA_CFG_MASK, htonl(NFQA_CFG_F_FAIL_OPEN | NFQA_CFG_F_GSO));
   mnl_attr_put_u32(request, NFQA_CFG_QUEUE_MAXLEN, htonl(options->length));
-  return configure(queue, request, step);
+  int error = configure(queue, request, step);
+  return error == -EPERM ? refusal_of_bind(queue, number, step) : error;
 }
 
 static int set_up_socket(struct ks_queue *queue, uint32_t bytes, const char **step) {

@@ -9,11 +9,11 @@ import type { ElementDump, ElementOperation } from './netfilter-addon-types.js'
 import { closeSocket } from './socket.js'
 
 export class Netfilter {
-  readonly #fd: number
-  #isClosed = false
+  /** Undefined once it is closed: the number may be another descriptor's by then. */
+  #openFd: number | undefined
 
   constructor() {
-    this.#fd = kernelCall('open netfilter', () => loadAddon().openNetfilter())
+    this.#openFd = kernelCall('open netfilter', () => loadAddon().openNetfilter())
   }
 
   /**
@@ -65,8 +65,14 @@ export class Netfilter {
 
   /** Idempotent. */
   close(): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    closeSocket(this.#fd)
+    const fd = this.#openFd
+    if (fd === undefined) return
+    this.#openFd = undefined
+    closeSocket(fd)
+  }
+
+  get #fd(): number {
+    if (this.#openFd === undefined) throw new TypeError('the netfilter handle is closed')
+    return this.#openFd
   }
 }
