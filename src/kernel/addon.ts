@@ -1,6 +1,6 @@
 /**
  * Loads the native addon, once a process. Nothing else in the program touches the .node file;
- * callers use the wrappers in socket.ts.
+ * callers use the wrappers beside it (socket.ts, netfilter.ts, packet-queue.ts, ...).
  */
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'

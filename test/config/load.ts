@@ -57,7 +57,10 @@ t.test('every problem is reported at once, with flag, value and what is allowed'
 })
 
 t.test('what belongs to other versions says so', async (t) => {
-  t.match(problem(['--proxy-mode', 'ipvs', '--manifests', 'a']), /userspace mode only/)
+  t.match(
+    problem(['--proxy-mode', 'ipvs', '--manifests', 'a']),
+    /"ipvs" is not in this version.*allowed: auto, userspace, nfqueue/,
+  )
   t.match(problem(['--config', 'x', '--manifests', 'a']), /configured by flags only/)
   t.match(problem([]), /--manifests is missing/)
   t.match(problem(['--manifests']), /--manifests needs a value/)
