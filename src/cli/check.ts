@@ -1,11 +1,9 @@
 /** `kube-sluice check`: which proxy modes this node's kernel can do, and what is missing. */
-import type { ProxyMode } from '../config/run-config.js'
 import { CAPTURE_PREFERENCE, missingFor } from '../datapath/userspace/capture-selection.js'
+import { IPV6_NEEDS, missingOf, MODE_NEEDS, type RuleMode } from '../datapath/mode-needs.js'
 import { commandRunner } from '../kernel/command.js'
 import {
   type Capability,
-  type CapabilityName,
-  capabilityOf,
   type KernelCapabilities,
   probeCapabilities,
 } from '../kernel/probe-capability.js'
@@ -14,8 +12,6 @@ export interface CheckOptions {
   readonly json?: boolean
   readonly write: (text: string) => void
 }
-
-type Mode = Exclude<ProxyMode, 'auto'>
 
 /** One rung of the ladder: a mode, or a capture of the userspace mode. */
 export interface Rung {
@@ -34,19 +30,8 @@ export interface CheckReport {
   readonly iptables: string
 }
 
-/** What the modes that write rules need of the kernel, alternatives in one list. */
-const NEEDS: Readonly<Record<Exclude<Mode, 'userspace'>, readonly (readonly CapabilityName[])[]>> =
-  {
-    nfqueue: [
-      ['nftables queue', 'iptables NFQUEUE'],
-      ['nftables nat maps', 'iptables nat'],
-      ['ipset match'],
-      ['conntrack tool'],
-    ],
-    ipvs: [['IPVS'], ['dummy devices'], ['ipset match'], ['iptables nat']],
-    nftables: [['nftables nat maps']],
-    iptables: [['iptables nat']],
-  }
+/** Modes of this version that write rules; the others are told for the future. */
+const HERE: readonly RuleMode[] = ['nfqueue']
 
 /**
  * Probes the node and prints the ladder, as text or as one JSON document.
@@ -76,10 +61,11 @@ function buildReport(kernel: KernelCapabilities): CheckReport {
     missing: [],
     missingForIpv6: [],
   }
-  const others = Object.entries(NEEDS).map(([name, needs]): Rung => {
-    const missing = needs.flatMap((alternatives) => missingOf(kernel, alternatives))
-    const state = missing.length === 0 ? 'kernel can' : 'missing'
-    return { name, state, missing, missingForIpv6: [] }
+  const others = Object.entries(MODE_NEEDS).map(([name, needs]): Rung => {
+    const mode = name as RuleMode
+    const missing = missingOf(kernel, needs)
+    const state = missing.length > 0 ? 'missing' : HERE.includes(mode) ? 'usable' : 'kernel can'
+    return { name, state, missing, missingForIpv6: missingOf(kernel, IPV6_NEEDS[mode]) }
   })
   return {
     modes: [userspace, ...others],
@@ -87,15 +73,6 @@ function buildReport(kernel: KernelCapabilities): CheckReport {
     capabilities: kernel.capabilities,
     iptables: `iptables${kernel.iptablesVariant}`,
   }
-}
-
-/** Nothing when one of the alternatives is usable, else all of them. */
-function missingOf(
-  kernel: KernelCapabilities,
-  alternatives: readonly CapabilityName[],
-): readonly Capability[] {
-  const found = alternatives.map((name) => capabilityOf(kernel, name))
-  return found.some(({ usable }) => usable) ? [] : found
 }
 
 function render({ modes, captures, capabilities, iptables }: CheckReport): string {

@@ -14,6 +14,7 @@ import { iptablesTool, type IptablesVariant } from '../kernel/iptables.js'
 import { OwnedChains } from '../kernel/owned-chains.js'
 import { removeLocalRoutes } from './userspace/capture-anyip.js'
 import { DEFAULT_MARK_MASK, markLayoutOf } from '../packet/mark-layout.js'
+import { removeEndpointChains } from './nfqueue/iptables-endpoint-map.js'
 import { STEERED_SET, type SteeringRuleOptions, steeringChains } from './nfqueue/steering-rules.js'
 import { removalText, tableName } from './nftables/skeleton.js'
 import { FAMILIES } from './userspace/capture-options.js'
@@ -97,6 +98,8 @@ async function removeChains(run: RunCommand, tool: string): Promise<readonly str
     ...steeringChains(ANY_STEERING, family),
   ]
   const names = await new OwnedChains(run, tool).remove(chains)
+  // After the chain that jumps to them.
+  names.push(...(await removeEndpointChains(run, tool)))
   return names.map((name) => `${tool} chain ${name}`)
 }
 

@@ -59,6 +59,19 @@ export function renderChains(
   ])
 }
 
+/** The text that puts the jumps to these chains at the top, where some are further down. */
+export function renderRaise(
+  chains: readonly IptablesChain[],
+  existing: readonly IptablesJump[],
+): string {
+  return renderTables(chains, (inTable) => [
+    ...existing
+      .filter(({ chain }) => inTable.includes(chain))
+      .map(({ chain, hook }) => `-D ${hook} ${jump(chain)}`),
+    ...inTable.flatMap((chain) => chain.hooks.map((hook) => `-I ${hook} 1 ${jump(chain)}`)),
+  ])
+}
+
 /** The text that takes jumps away and deletes the chains, which must exist. */
 export function renderRemoval(
   chains: readonly IptablesChain[],

@@ -9,6 +9,7 @@ import {
   type IptablesJump,
   listRules,
   renderChains,
+  renderRaise,
   renderRemoval,
   restoreRules,
 } from './iptables.js'
@@ -43,10 +44,19 @@ export class OwnedChains {
   }
 
   /**
+   * Moves the jumps to these chains, which exist, to the top of their built-in chains: for when
+   * somebody else has put theirs above. One restore. Throws SluiceError ERR_TOOL.
+   */
+  async raise(chains: readonly IptablesChain[]): Promise<void> {
+    const existing = await this.#jumps(chains, true)
+    await restoreRules(this.#run, this.#tool, renderRaise(chains, existing))
+  }
+
+  /**
    * Deletes those of the chains that exist, with the jumps to them; returns `TABLE/CHAIN` of each.
    * Throws SluiceError ERR_TOOL.
    */
-  async remove(chains: readonly IptablesChain[]): Promise<readonly string[]> {
+  async remove(chains: readonly IptablesChain[]): Promise<string[]> {
     this.#applied = undefined
     const existing: IptablesChain[] = []
     for (const chain of chains) {

@@ -96,6 +96,12 @@ export function formatAddress(ip: string, port: number): string {
   return familyOf(ip) === 'IPv6' ? `[${ip}]:${port}` : `${ip}:${port}`
 }
 
+/** What formatAddress has put together. */
+export function splitAddress(text: string): { readonly ip: string; readonly port: number } {
+  const end = text.lastIndexOf(':')
+  return { ip: text.slice(0, end).replace(/^\[|\]$/g, ''), port: Number(text.slice(end + 1)) }
+}
+
 /** 4 or 16 bytes in network order, or undefined; an IPv4-mapped address has 16. */
 function parseBytes(text: string): Uint8Array | undefined {
   if (text.length > MAX_TEXT_LENGTH) return undefined

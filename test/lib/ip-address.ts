@@ -8,6 +8,7 @@ import {
   parseIpAddress,
   parseIpRange,
   rangeContains,
+  splitAddress,
   type IpRange,
 } from '../../src/lib/ip-address.js'
 
@@ -101,11 +102,13 @@ t.test('rangeContains', async (t) => {
   t.notOk(rangeContains(range('0.0.0.0/0'), '::1'))
 })
 
-t.test('familyOf and formatAddress', async (t) => {
+t.test('familyOf, formatAddress and splitAddress', async (t) => {
   t.equal(familyOf('10.0.0.1'), 'IPv4')
   t.equal(familyOf('::1'), 'IPv6')
   t.equal(formatAddress('1.2.3.4', 80), '1.2.3.4:80')
   t.equal(formatAddress('::1', 80), '[::1]:80')
+  t.strictSame(splitAddress('1.2.3.4:80'), { ip: '1.2.3.4', port: 80 })
+  t.strictSame(splitAddress('[::1]:80'), { ip: '::1', port: 80 })
 })
 
 t.test('intersectRanges', async (t) => {

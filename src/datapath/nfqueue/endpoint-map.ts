@@ -14,15 +14,25 @@ import type { SlotElement } from './slot-table.js'
 const SET = 'endpoints'
 const KEY_LENGTH = 4
 
-/** Where the endpoints of slots are kept in the kernel; the fallback keeps them in iptables rules. */
+/** What an earlier process has left; `id` is the endpoint's. */
+export type AdoptedElement = SlotElement & { readonly id: string }
+
+/** Where the endpoints of slots are kept in the kernel: nftables, or iptables-endpoint-map.ts. */
 export interface EndpointMap {
-  /** What is there from an earlier process. */
-  read(): readonly (SlotElement & { readonly id: string })[]
+  /** Slots that it can hold: 1 to this one. */
+  readonly capacity: number
+  /** What is there from an earlier process. Throws KernelError or SluiceError, as all of them. */
+  read(): Promise<readonly AdoptedElement[]>
   add(elements: readonly SlotElement[]): Promise<void>
+  /** What it held is lost: these are all that it is to hold. */
+  fill(elements: readonly SlotElement[]): Promise<void>
   remove(slots: readonly number[]): Promise<void>
+  /** Looks whether all of it is still there, unless the standby has seen to that. */
+  isIntact(): Promise<boolean>
 }
 
 export class NftablesEndpointMap implements EndpointMap {
+  readonly capacity: number
   readonly #netfilter: Netfilter
   readonly #family: IpFamily
   readonly #layout: MarkLayout
@@ -31,17 +41,21 @@ export class NftablesEndpointMap implements EndpointMap {
     this.#netfilter = netfilter
     this.#family = family
     this.#layout = layout
+    this.capacity = layout.maxSlot
   }
 
-  /** Throws KernelError. */
-  read(): readonly (SlotElement & { readonly id: string })[] {
+  read(): Promise<readonly AdoptedElement[]> {
+    return Promise.resolve(this.#read())
+  }
+
+  #read(): readonly AdoptedElement[] {
     const dump = this.#netfilter.dumpElements(this.#family, TABLE, SET)
     const { count, keys, data, dataLength, comments, commentEnds } = dump
     const addressLength = ADDRESS_BYTES[this.#family]
     const keyView = new DataView(keys.buffer, keys.byteOffset)
     const dataView = new DataView(data.buffer, data.byteOffset)
     const text = Buffer.from(comments)
-    const elements: (SlotElement & { id: string })[] = []
+    const elements: AdoptedElement[] = []
     if (count > 0 && dataLength !== addressLength + 4) return elements
     for (let i = 0; i < count; i++) {
       const slot = slotOf(this.#layout, keyView.getUint32(i * KEY_LENGTH, IS_LITTLE_ENDIAN))
@@ -57,6 +71,14 @@ export class NftablesEndpointMap implements EndpointMap {
   add(elements: readonly SlotElement[]): Promise<void> {
     if (elements.length > 0) this.#netfilter.changeElements([this.#addition(elements)])
     return Promise.resolve()
+  }
+
+  fill(elements: readonly SlotElement[]): Promise<void> {
+    return this.add(elements)
+  }
+
+  isIntact(): Promise<boolean> {
+    return Promise.resolve(true)
   }
 
   remove(slots: readonly number[]): Promise<void> {

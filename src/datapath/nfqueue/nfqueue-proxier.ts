@@ -21,7 +21,6 @@ import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import { podRanges } from '../../model/pod-ranges.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
-import { allowedSources } from '../../model/allowed-sources.js'
 import type { Vip } from '../../model/vip.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { RunConfig } from '../../config/run-config.js'
@@ -31,7 +30,7 @@ import type { EndpointMap } from './endpoint-map.js'
 import { type SlotElement, SlotTable } from './slot-table.js'
 import type { Standby } from './standby.js'
 import { deleteFlowsOfSlots, deleteStaleFlows } from './stale-flows.js'
-import { packEndpoints, type PackedPort, type PackedVip } from './steered-port.js'
+import { packEndpoints, type PackedPort, packVips } from './steered-port.js'
 import { SteeredSet } from './steered-set.js'
 import type { SteeringCounters } from './steering-counters.js'
 import { steeringChains } from './steering-rules.js'
@@ -66,6 +65,8 @@ interface FamilyState {
   readonly removedUdpSlots: number[]
   /** Generation of the standby that the map of endpoints was filled in; undefined: fill it. */
   filled: number | undefined
+  /** Generation of the standby that steering's rules were put on top of. */
+  raised: number
 }
 
 /** A Service port as it is in force. */
@@ -99,8 +100,9 @@ export class NfqueueProxier implements Datapath {
 
   constructor(options: NfqueueProxierOptions) {
     this.#options = options
-    const { layout, counters, families, run, netfilter, iptablesVariant, clock } = options
-    this.#slots = new SlotTable(layout.maxSlot, (slot) => (counters.open[slot] ?? 0) > 0)
+    const { endpointMaps, counters, families, run, netfilter, iptablesVariant, clock } = options
+    const capacity = Math.min(...families.map((family) => endpointMaps[family].capacity))
+    this.#slots = new SlotTable(capacity, (slot) => (counters.open[slot] ?? 0) > 0)
     this.#verification = new Verification(clock)
     for (const family of families) {
       this.#families.set(family, {
@@ -109,6 +111,7 @@ export class NfqueueProxier implements Datapath {
         removedSlots: [],
         removedUdpSlots: [],
         filled: undefined,
+        raised: 0,
       })
     }
   }
@@ -178,9 +181,9 @@ export class NfqueueProxier implements Datapath {
   }
 
   /** Gives endpoints their slots, and fills the maps with the new ones. */
-  async #assignSlots({ changed, removed }: Changes): Promise<void> {
-    const { endpointMaps, counters } = this.#options
-    if (!this.#isAdopted) this.#readSlots()
+  async #assignSlots({ changed, removed, isVerifying }: Changes): Promise<void> {
+    const { counters } = this.#options
+    if (!this.#isAdopted) await this.#readSlots()
     for (const { state } of removed) {
       const { id } = state.servicePort
       this.#noteRemoved(state.servicePort.ipFamily, id, this.#slots.assign(id, []).removed)
@@ -197,10 +200,7 @@ export class NfqueueProxier implements Datapath {
         }
         this.#noteRemoved(family, id, changes.removed)
       }
-      const generation = this.#options.standby.generation(family)
-      const isFilled = familyState.filled === generation || !this.#isAdopted
-      await endpointMaps[family].add(isFilled ? added : this.#slots.elements(family))
-      familyState.filled = generation
+      await this.#fillMap(family, familyState, added, isVerifying)
     }
     if (this.#isAdopted) return
     // Nobody asked for these: their endpoints went while nobody was looking.
@@ -209,9 +209,24 @@ export class NfqueueProxier implements Datapath {
     }
   }
 
-  #readSlots(): void {
+  async #fillMap(
+    family: IpFamily,
+    state: FamilyState,
+    added: readonly SlotElement[],
+    isVerifying: boolean,
+  ): Promise<void> {
+    const map = this.#options.endpointMaps[family]
+    const generation = this.#options.standby.generation(family)
+    const isLost =
+      this.#isAdopted && (state.filled !== generation || (isVerifying && !(await map.isIntact())))
+    if (isLost) await map.fill(this.#slots.elements(family))
+    else await map.add(added)
+    state.filled = generation
+  }
+
+  async #readSlots(): Promise<void> {
     const { families, endpointMaps } = this.#options
-    for (const family of families) this.#slots.adopt(endpointMaps[family].read())
+    for (const family of families) this.#slots.adopt(await endpointMaps[family].read())
   }
 
   #noteRemoved(family: IpFamily, servicePortId: string, slots: readonly number[]): void {
@@ -246,7 +261,7 @@ export class NfqueueProxier implements Datapath {
   #pack(state: ServicePortState, changes: Changes): PackedPort {
     const { servicePort, hasAny } = state
     const endpoints = packEndpoints(state, ({ id }) => this.#slots.slotOf(servicePort.id, id))
-    const vips = this.#packVips(state, changes)
+    const vips = packVips(state, this.#options.standby.vipsOf(servicePort), nodeIpsOf(changes))
     // IpRange holds bytes that need not cross: VIPs carry their ranges as text.
     return {
       servicePort: { ...servicePort, loadBalancerSourceRanges: [] },
@@ -254,24 +269,6 @@ export class NfqueueProxier implements Datapath {
       endpoints,
       vips,
     }
-  }
-
-  #packVips(state: ServicePortState, { snapshot, addresses }: Changes): readonly PackedVip[] {
-    const { servicePort } = state
-    const nodeIps =
-      snapshot.node.addresses.length > 0
-        ? snapshot.node.addresses
-        : addresses.filter(({ isLoopback }) => !isLoopback).map(({ address }) => address)
-    return this.#options.standby.vipsOf(servicePort).map(({ kind, address, port }) => {
-      if (kind !== 'load-balancer-ip' || servicePort.loadBalancerSourceRanges.length === 0) {
-        return { kind, address, port, allowedSources: undefined }
-      }
-      // The policy is the picker's: of what allowedSources says only the ranges matter here.
-      const open = { ...state, hasAny: false }
-      const ranges = allowedSources(open, kind, { localSources: [], nodeIps })
-      const texts = ranges === 'all' ? undefined : ranges.map(({ text }) => text)
-      return { kind, address, port, allowedSources: texts }
-    })
   }
 
   /** Rules and set: from here on new connections are steered. */
@@ -308,6 +305,9 @@ export class NfqueueProxier implements Datapath {
     // The set before the rules that name it.
     if (isVerifying) await state.set.open()
     await state.chains.sync(chains, isVerifying)
+    const generation = standby.generation(family)
+    if (!standby.doesNat && state.raised !== generation) await state.chains.raise(chains)
+    state.raised = generation
     if (!isVerifying) {
       state.set.change(wanted, before)
       return
@@ -372,6 +372,12 @@ export class NfqueueProxier implements Datapath {
       `all ${capacity} slots are taken: endpoints beyond get no steered connections; widen --conntrack-mark-mask`,
     ]
   }
+}
+
+/** Addresses of this node: what its Node object says, else what its devices have. */
+function nodeIpsOf({ snapshot, addresses }: Changes): readonly string[] {
+  if (snapshot.node.addresses.length > 0) return snapshot.node.addresses
+  return addresses.filter(({ isLoopback }) => !isLoopback).map(({ address }) => address)
 }
 
 /** Those that may get connections, and those that still serve the ones they have. */

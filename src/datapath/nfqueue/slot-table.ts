@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto'
 
-import type { IpFamily } from '../../lib/ip-address.js'
+import { type IpFamily, splitAddress } from '../../lib/ip-address.js'
 
 /** NFT_USERDATA_MAXLEN leaves this much for a comment (libnftnl, NFTNL_SET_ELEM_COMMENT). */
 const MAX_COMMENT_BYTES = 120
@@ -118,9 +118,7 @@ export class SlotTable {
       if (!servicePortId.endsWith(`/${family}`)) continue
       const comment = commentOf(servicePortId)
       for (const [endpointId, slot] of slots) {
-        const end = endpointId.lastIndexOf(':')
-        const ip = endpointId.slice(0, end).replace(/^\[|\]$/g, '')
-        elements.push({ slot, ip, port: Number(endpointId.slice(end + 1)), comment })
+        elements.push({ slot, ...splitAddress(endpointId), comment })
       }
     }
     return elements
@@ -149,9 +147,13 @@ export class SlotTable {
   }
 }
 
-/** The comment of a Service port's elements: its id, or what fits of it and a hash of the whole. */
+/**
+ * The comment of a Service port's elements: its id, or what fits of it, a hash of the whole, and its
+ * end: `/TCP/IPv4`.
+ */
 export function commentOf(servicePortId: string): string {
   if (Buffer.byteLength(servicePortId) <= MAX_COMMENT_BYTES) return servicePortId
   const hash = createHash('sha256').update(servicePortId).digest('hex').slice(0, 16)
-  return `${servicePortId.slice(0, MAX_COMMENT_BYTES - 17)}~${hash}`
+  const end = `~${hash}${/\/\w+\/\w+$/.exec(servicePortId)?.[0] ?? ''}`
+  return servicePortId.slice(0, MAX_COMMENT_BYTES - end.length) + end
 }

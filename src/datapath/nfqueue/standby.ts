@@ -17,7 +17,10 @@ export interface Standby {
    * SluiceError.
    */
   sync(snapshot: Snapshot, verify: boolean): Promise<SyncResult>
-  /** Counts up when the endpoints of slots are lost and have to be put in again. */
+  /**
+   * Counts up when it has made its part of the kernel anew: the endpoints of slots are lost, and its
+   * rules may have come to stand above steering's.
+   */
   generation(family: IpFamily): number
   /** The VIPs of a Service port in the Snapshot of the last sync, without those that others have. */
   vipsOf(servicePort: ServicePort): readonly Vip[]

@@ -9,17 +9,14 @@ import type { RunCommand } from '../../kernel/command.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import { readQueueCounters } from '../../kernel/packet-queue.js'
-import {
-  type CapabilityName,
-  capabilityOf,
-  type KernelCapabilities,
-} from '../../kernel/probe-capability.js'
+import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
 import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
 import { DEFAULT_BALANCER, isBalancerName } from '../../policy/balancer/registry.js'
+import { IPV6_NEEDS, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import type { LayoutOptions } from '../nftables/layout.js'
 import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
 import { NftablesProxier } from '../nftables/nftables-proxier.js'
@@ -47,16 +44,13 @@ export interface NfqueueContext {
 const NO_RAW_SOCKET =
   'raw-socket is not installed: a refused connect is not retried, an unanswered one when its client repeats the SYN; type: npm install raw-socket'
 
-/** Every one of them. */
-const NEEDS: readonly CapabilityName[] = ['iptables NFQUEUE', 'ipset match', 'iptables nat']
-
 /**
  * Starts the steering thread and makes the datapath.
  * @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help
  */
 export async function startNfqueue(context: NfqueueContext) {
   const { config, kernel, log } = context
-  requireCapabilities(kernel, NEEDS)
+  const dnat = chooseDnat(config, kernel)
   const layout = markLayoutOf(config.nfqueue.markMask)
   const counters = new SteeringCounters(layout.maxSlot)
   const netfilter = new Netfilter()
@@ -64,9 +58,8 @@ export async function startNfqueue(context: NfqueueContext) {
     log.warn(message)
   })
   if (!sender.isUsable) log.warn(NO_RAW_SOCKET)
-  const families: IpFamily[] = capabilityOf(kernel, 'ip6tables nat').usable
-    ? ['IPv4', 'IPv6']
-    : ['IPv4']
+  const hasIpv6 = missingOf(kernel, IPV6_NEEDS.nfqueue).length === 0
+  const families: IpFamily[] = hasIpv6 ? ['IPv4', 'IPv6'] : ['IPv4']
   const { thread, queueBufferBytes, eventBufferBytes } = await SteeringThread.start(
     {
       layout,
@@ -218,16 +211,27 @@ function optionsReader(
   }
 }
 
-function requireCapabilities(kernel: KernelCapabilities, names: readonly CapabilityName[]): void {
-  const missing = names.map((name) => capabilityOf(kernel, name)).filter(({ usable }) => !usable)
-  if (missing.length === 0) return
-  const lines = missing.map(
-    ({ name, reason, fix }) => `${name} (${reason ?? 'no reason given'}; try: ${fix ?? 'nothing'})`,
-  )
-  throw new SluiceError(
-    'ERR_CAPABILITY',
-    `--proxy-mode nfqueue cannot work here, it misses ${lines.join(', ')}; use --proxy-mode userspace`,
-  )
+/**
+ * What translates: a map of nftables, or iptables rules.
+ * @throws SluiceError ERR_CAPABILITY when the mode cannot work, or not in the way that is asked for
+ */
+function chooseDnat({ nfqueue }: RunConfig, kernel: KernelCapabilities): 'nftables' | 'iptables' {
+  const isWanted = nfqueue.dnat === 'nftables'
+  const needs = [...MODE_NEEDS.nfqueue, ...(isWanted ? MODE_NEEDS.nftables : [])]
+  const missing = missingOf(kernel, needs)
+  if (missing.length > 0) {
+    const lines = missing.map(
+      ({ name, reason, fix }) =>
+        `${name} (${reason ?? 'no reason given'}; try: ${fix ?? 'nothing'})`,
+    )
+    const what = isWanted ? '--nfqueue-dnat nftables' : '--proxy-mode nfqueue'
+    throw new SluiceError(
+      'ERR_CAPABILITY',
+      `${what} cannot work here, it misses ${lines.join(', ')}; use ${isWanted ? '--nfqueue-dnat auto' : '--proxy-mode userspace'}`,
+    )
+  }
+  if (nfqueue.dnat !== 'auto') return nfqueue.dnat
+  return missingOf(kernel, MODE_NEEDS.nftables).length === 0 ? 'nftables' : 'iptables'
 }
 
 /** What the thread has counted, where the status looks for it. */

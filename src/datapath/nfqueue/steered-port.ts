@@ -6,7 +6,8 @@ import { familyOf } from '../../lib/ip-address.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState } from '../../model/snapshot.js'
-import type { VipKind } from '../../model/vip.js'
+import { allowedSources } from '../../model/allowed-sources.js'
+import type { Vip, VipKind } from '../../model/vip.js'
 import { addressWords } from '../../packet/address-words.js'
 
 /** One VIP of a Service port. */
@@ -53,6 +54,21 @@ export function packEndpoints(
     if (slot !== undefined) text += `${slot} ${flags} ${id} ${ip} ${port}\n`
   }
   return text
+}
+
+/** The VIPs of a Service port with the sources that may come. `nodeIps`: canonical addresses of this node. */
+export function packVips(
+  state: ServicePortState,
+  vips: readonly Vip[],
+  nodeIps: readonly string[],
+): readonly PackedVip[] {
+  // Policies are the picker's: of what allowedSources says only the ranges matter here.
+  const open = { ...state, hasAny: false }
+  return vips.map(({ kind, address, port }) => {
+    const sources = allowedSources(open, kind, { localSources: [], nodeIps })
+    const texts = sources === 'all' ? undefined : sources.map(({ text }) => text)
+    return { kind, address, port, allowedSources: texts }
+  })
 }
 
 /** The state that an EndpointPicker takes. What nobody picks by (names, hints) is empty. */

@@ -5,7 +5,8 @@
  *   mangle PREROUTING, OUTPUT    new, and to a VIP of the set: packet mark put away, NFQUEUE
  *   (the verdict)                packet mark = slot of an endpoint, or flags; or untouched
  *   nat    PREROUTING, OUTPUT    packet mark into the connection mark, packet mark as it was
- *   nat    the same, later       DNAT by the connection mark: the nftables table, or rules here
+ *   nat    the same, later       DNAT by the connection mark: the nftables table, or the chains of
+ *                                iptables-endpoint-map.ts
  *   filter                       REJECT when the mark says so
  *   nat    POSTROUTING           MASQUERADE when the mark says so
  *   mangle INPUT, POSTROUTING    what refuses a connect (RST, ICMP error): NFQUEUE
@@ -32,6 +33,9 @@ import type { MarkLayout } from '../../packet/mark-layout.js'
 
 /** VIPs whose new connections are steered; hash:ip,port. */
 export const STEERED_SET = 'KUBE-SLUICE-STEERED'
+
+/** Without nftables: where slots become translations. Its rules are IptablesEndpointMap's. */
+export const ENDPOINTS_CHAIN = 'KUBE-SLUICE-ENDPOINTS'
 
 export interface SteeringRuleOptions {
   readonly layout: MarkLayout
@@ -114,7 +118,7 @@ function answersChain({ layout, queues }: SteeringRuleOptions, family: IpFamily)
   }
 }
 
-function marksChain({ layout }: SteeringRuleOptions, family: IpFamily): IptablesChain {
+function marksChain({ layout, hasNftables }: SteeringRuleOptions, family: IpFamily): IptablesChain {
   const all = hex(layout.mask)
   const exchange = [
     `CONNMARK --save-mark --nfmask ${all} --ctmask 0x0`,
@@ -127,7 +131,15 @@ function marksChain({ layout }: SteeringRuleOptions, family: IpFamily): Iptables
     name: 'KUBE-SLUICE-MARKS',
     hooks: ['PREROUTING', 'OUTPUT'],
     comment: 'kube-sluice: what the daemon has decided',
-    rules: exchange.map((target) => `${match(family)} ${note} -j ${target}`),
+    rules: [
+      ...exchange.map((target) => `${match(family)} ${note} -j ${target}`),
+      ...(hasNftables
+        ? []
+        : [
+            `-m connmark ! --mark 0x0/${hex(layout.slotMask)}` +
+              ` ${comment('kube-sluice: to the endpoint')} -j ${ENDPOINTS_CHAIN}`,
+          ]),
+    ],
   }
 }
 

@@ -153,7 +153,7 @@ t.test('comments of long names are short, and differ when the names do', async (
   t.equal(commentOf(name(120, '/TCP/IPv4')), name(120, '/TCP/IPv4'))
   const long = commentOf(name(121, '/TCP/IPv4'))
   t.equal(long.length, 120)
-  t.match(long, /^n+~[0-9a-f]{16}$/)
+  t.match(long, /^n+~[0-9a-f]{16}\/TCP\/IPv4$/)
   t.equal(commentOf(name(121, '/TCP/IPv4')), long)
   t.not(commentOf(name(121, '/UDP/IPv4')), long)
   const slots = new SlotTable(10, nobody)

@@ -1,0 +1,42 @@
+/** What the modes that write rules need of the kernel and its tools. */
+import {
+  type Capability,
+  type CapabilityName,
+  capabilityOf,
+  type KernelCapabilities,
+} from '../kernel/probe-capability.js'
+
+export type RuleMode = 'nfqueue' | 'ipvs' | 'nftables' | 'iptables'
+
+/** Alternatives in one list: one of them is enough. */
+export const MODE_NEEDS: Readonly<Record<RuleMode, readonly (readonly CapabilityName[])[]>> = {
+  nfqueue: [
+    ['iptables NFQUEUE'],
+    ['iptables nat'],
+    ['ipset match'],
+    // What turns verdicts into translations, and the standby beneath.
+    ['nftables nat maps', 'iptables nat'],
+  ],
+  ipvs: [['IPVS'], ['dummy devices'], ['ipset match'], ['iptables nat']],
+  nftables: [['nftables nat maps']],
+  iptables: [['iptables nat']],
+}
+
+/** What more IPv6 Services need. */
+export const IPV6_NEEDS: Readonly<Record<RuleMode, readonly (readonly CapabilityName[])[]>> = {
+  nfqueue: [['ip6tables nat']],
+  ipvs: [['ip6tables nat']],
+  nftables: [],
+  iptables: [['ip6tables nat']],
+}
+
+/** Of each need that nothing meets, all alternatives. */
+export function missingOf(
+  kernel: KernelCapabilities,
+  needs: readonly (readonly CapabilityName[])[],
+): readonly Capability[] {
+  return needs.flatMap((alternatives) => {
+    const found = alternatives.map((name) => capabilityOf(kernel, name))
+    return found.some(({ usable }) => usable) ? [] : found
+  })
+}
