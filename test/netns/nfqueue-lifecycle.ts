@@ -3,7 +3,7 @@ import type { Socket as UdpSocket } from 'node:dgram'
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 
-import type { Agent } from '../fixtures/agent.js'
+import { hold, release, serveEcho } from '../fixtures/held-connections.js'
 import { answers, reach, serve } from '../fixtures/reach.js'
 import {
   type Proxy,
@@ -37,49 +37,6 @@ async function start(t: Test, cluster: TestCluster, ...flags: string[]): Promise
   const proxy = await cluster.startProxy(...FLAGS, ...flags)
   t.teardown(() => proxy.stop('SIGKILL'))
   return proxy
-}
-
-/** Opens connections that stay open, in the namespace; `close` ends some of them. */
-function hold(agent: Agent, host: string, count: number): Promise<number> {
-  return agent.run(
-    async ({ net, once, state }, args) => {
-      const sockets = ((state['held'] as Socket[] | undefined) ?? []).slice()
-      for (let i = 0; i < args.count; i++) {
-        const socket = net.connect({ host: args.host, port: 80 })
-        socket.on('error', () => undefined)
-        await once(socket, 'connect')
-        sockets.push(socket)
-      }
-      state['held'] = sockets
-      return sockets.length
-    },
-    { host, count },
-  )
-}
-
-function release(agent: Agent, count: number, byReset: boolean): Promise<void> {
-  return agent.run(
-    async ({ state }, args) => {
-      const sockets = state['held'] as Socket[]
-      for (const socket of sockets.splice(0, args.count)) {
-        if (args.byReset) socket.resetAndDestroy()
-        else socket.end()
-      }
-    },
-    { count, byReset },
-  )
-}
-
-/** Echoes whatever comes, for connections that are held. */
-function serveEcho(agent: Agent, host: string): Promise<void> {
-  return agent.run(async ({ net, once }, at) => {
-    const server = net.createServer({ allowHalfOpen: false }, (socket) => {
-      socket.on('error', () => undefined)
-      socket.pipe(socket)
-    })
-    server.listen(8090, at)
-    await once(server, 'listening')
-  }, host)
 }
 
 t.test('SIGKILL under load, and a restart', { skip: rootOnly, timeout: 170_000 }, async (t) => {
