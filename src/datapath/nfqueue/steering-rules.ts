@@ -88,7 +88,7 @@ function queueChain({ layout, queues }: SteeringRuleOptions): IptablesChain {
     comment: '',
     rules: [
       `${isFirst} -m mark ! --mark 0x0/${all}` +
-        ` ${comment("kube-sluice: put away the packet's own mark")}` +
+        ` ${comment('kube-sluice: put the own mark of the packet away')}` +
         ` -j CONNMARK --save-mark --nfmask ${all} --ctmask ${all}`,
       `${isFirst} -m mark ! --mark 0x0/${all} -j MARK --set-xmark 0x0/${all}`,
       `${isFirst} ${comment('kube-sluice: first packet')} -j NFQUEUE ${balance(queues)} --queue-bypass`,
