@@ -9,6 +9,7 @@
  * that of the objects, which the source bounds.
  */
 import type { ClusterChange, ClusterObject, ObjectKind } from '../source/cluster-source.js'
+import { SortedMap } from '../lib/sorted-map.js'
 import { categorizeEndpoints } from './categorize-endpoints.js'
 import { EndpointSliceCache, slicePortKey, type EndpointsByPort } from './endpoint-slice-cache.js'
 import type { ServicePort } from './service-port.js'
@@ -28,9 +29,10 @@ export class ClusterState {
   readonly #states = new Map<string, readonly ServicePortState[]>()
   #node: NodeState
 
-  /** By ServicePort.id; in ascending order unless #isSorted is false. */
-  #byId = new Map<string, ServicePortState>()
-  #isSorted = true
+  /** By ServicePort.id, without what is in #changed. */
+  #byId = SortedMap.empty<ServicePortState>()
+  /** New states since the last Snapshot; undefined: gone. */
+  readonly #changed = new Map<string, ServicePortState | undefined>()
   /** The latest Snapshot, while nothing has changed since. */
   #snapshot: Snapshot | undefined
   #generation = 0
@@ -63,14 +65,12 @@ export class ClusterState {
   /** The state now. The same object as before when nothing has changed since. */
   snapshot(): Snapshot {
     if (this.#snapshot !== undefined) return this.#snapshot
-    if (!this.#isSorted) {
-      this.#byId = new Map([...this.#byId].sort(([a], [b]) => (a < b ? -1 : 1)))
-      this.#isSorted = true
-    }
+    this.#byId = this.#byId.with(this.#changed)
+    this.#changed.clear()
     this.#snapshot = {
       generation: ++this.#generation,
       node: this.#node,
-      servicePorts: new Map(this.#byId),
+      servicePorts: this.#byId,
     }
     return this.#snapshot
   }
@@ -145,14 +145,9 @@ export class ClusterState {
     else this.#states.set(serviceKey, after)
     const kept = new Set(after.map(({ servicePort }) => servicePort.id))
     for (const { servicePort } of before) {
-      if (!kept.has(servicePort.id)) this.#byId.delete(servicePort.id)
+      if (!kept.has(servicePort.id)) this.#changed.set(servicePort.id, undefined)
     }
-    for (const state of after) {
-      const { id } = state.servicePort
-      // setting an existing key keeps its place in the order
-      if (!this.#byId.has(id)) this.#isSorted = false
-      this.#byId.set(id, state)
-    }
+    for (const state of after) this.#changed.set(state.servicePort.id, state)
   }
 
   #statesOf(serviceKey: string, before: readonly ServicePortState[]): ServicePortState[] {

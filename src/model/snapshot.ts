@@ -1,8 +1,9 @@
 /**
  * The Snapshot: everything a datapath needs for one sync, immutable. Two Snapshots share the
  * ServicePortState objects that did not change, so `before.get(id) === after.get(id)` is the test
- * for "nothing to do here".
+ * for "nothing to do here", and servicePorts.differences() finds the others without a look at all.
  */
+import type { SortedMap } from '../lib/sorted-map.js'
 import type { Endpoint } from './endpoint.js'
 import type { ServicePort } from './service-port.js'
 
@@ -39,8 +40,8 @@ export interface Snapshot {
   /** Counts up by one with each Snapshot of one process. */
   readonly generation: number
   readonly node: NodeState
-  /** By ServicePort.id, in ascending order of id. */
-  readonly servicePorts: ReadonlyMap<string, ServicePortState>
+  /** By ServicePort.id. */
+  readonly servicePorts: SortedMap<ServicePortState>
 }
 
 /** Something in an object that was left out or replaced, for a warning on that object. */

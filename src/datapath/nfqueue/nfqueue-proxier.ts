@@ -12,6 +12,7 @@
  */
 import type { Clock } from '../../lib/clock.js'
 import { familyOf, type IpFamily } from '../../lib/ip-address.js'
+import { SortedMap } from '../../lib/sorted-map.js'
 import type { RunCommand } from '../../kernel/command.js'
 import { iptablesTool, type IptablesVariant } from '../../kernel/iptables.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
@@ -19,7 +20,6 @@ import type { Netfilter } from '../../kernel/netfilter.js'
 import { OwnedChains } from '../../kernel/owned-chains.js'
 import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import { podRanges } from '../../model/pod-ranges.js'
-import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
 import type { Vip } from '../../model/vip.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
@@ -28,7 +28,7 @@ import { Verification } from '../userspace/capture-options.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import type { EndpointMap } from './endpoint-map.js'
 import { type SlotElement, SlotTable } from './slot-table.js'
-import type { Standby } from './standby.js'
+import type { Standby, StandbyPart } from './standby.js'
 import { deleteFlowsOfSlots, deleteStaleFlows } from './stale-flows.js'
 import { packEndpoints, type PackedPort, packVips } from './steered-port.js'
 import { SteeredSet } from './steered-set.js'
@@ -63,17 +63,21 @@ interface FamilyState {
   /** Slots that have gone and are still to be removed from the kernel; those of UDP also from conntrack. */
   readonly removedSlots: number[]
   readonly removedUdpSlots: number[]
+  /** What the standby had at the last sync that succeeded: AppliedPorts are made of it. */
+  parts: SortedMap<StandbyPart>
   /** Generation of the standby that the map of endpoints was filled in; undefined: fill it. */
   filled: number | undefined
   /** Generation of the standby that steering's rules were put on top of. */
   raised: number
 }
 
-/** A Service port as it is in force. */
-interface AppliedPort {
+interface SteeredPort {
   readonly state: ServicePortState
-  /** By identity: the standby keeps the array for as long as it is the same. */
   readonly vips: readonly Vip[]
+}
+
+/** A Service port as it is in force. */
+interface AppliedPort extends SteeredPort {
   /** What it has in the ipset: `10.96.0.10,tcp:80`. */
   readonly entries: readonly string[]
 }
@@ -82,7 +86,7 @@ interface AppliedPort {
 interface Changes {
   readonly snapshot: Snapshot
   readonly addresses: readonly LocalAddress[]
-  readonly changed: readonly ServicePortState[]
+  readonly changed: readonly SteeredPort[]
   readonly removed: readonly AppliedPort[]
   readonly isVerifying: boolean
 }
@@ -110,6 +114,7 @@ export class NfqueueProxier implements Datapath {
         chains: new OwnedChains(run, iptablesTool(family, iptablesVariant)),
         removedSlots: [],
         removedUdpSlots: [],
+        parts: SortedMap.empty(),
         filled: undefined,
         raised: 0,
       })
@@ -168,15 +173,17 @@ export class NfqueueProxier implements Datapath {
     const text = JSON.stringify([addresses, snapshot.node])
     const isMoved = text !== this.#addresses
     this.#addresses = text
-    const changed: ServicePortState[] = []
-    for (const [id, state] of snapshot.servicePorts) {
-      const applied = this.#applied.get(id)
-      const isSame = applied?.state === state && applied.vips === standby.vipsOf(state.servicePort)
-      if (isMoved || !isSame) changed.push(state)
+    const changed: SteeredPort[] = []
+    const removed: AppliedPort[] = []
+    for (const [family, { parts: before }] of this.#families) {
+      const parts = standby.partsOf(family)
+      for (const { key, after } of before.differences(parts)) {
+        const applied = this.#applied.get(key)
+        if (after === undefined && applied !== undefined) removed.push(applied)
+        else if (!isMoved && isSteered(after)) changed.push(after)
+      }
+      for (const part of isMoved ? parts.values() : []) if (isSteered(part)) changed.push(part)
     }
-    const removed = [...this.#applied.values()].filter(
-      ({ state }) => !snapshot.servicePorts.has(state.servicePort.id),
-    )
     return { snapshot, addresses, changed, removed, isVerifying }
   }
 
@@ -190,7 +197,7 @@ export class NfqueueProxier implements Datapath {
     }
     for (const [family, familyState] of this.#families) {
       const added: SlotElement[] = []
-      for (const state of changed) {
+      for (const { state } of changed) {
         const { id, ipFamily } = state.servicePort
         if (ipFamily !== family) continue
         const changes = this.#slots.assign(id, slottedEndpoints(state))
@@ -249,7 +256,7 @@ export class NfqueueProxier implements Datapath {
       const part = changed.slice(i, i + PORTS_PER_MESSAGE)
       thread.tell({
         type: 'ports',
-        set: part.map((state) => this.#pack(state, changes)),
+        set: part.map((port) => this.#pack(port, changes)),
         remove: [],
       })
     }
@@ -258,10 +265,10 @@ export class NfqueueProxier implements Datapath {
     await thread.settled()
   }
 
-  #pack(state: ServicePortState, changes: Changes): PackedPort {
+  #pack({ state, vips: all }: SteeredPort, changes: Changes): PackedPort {
     const { servicePort, hasAny } = state
     const endpoints = packEndpoints(state, ({ id }) => this.#slots.slotOf(servicePort.id, id))
-    const vips = packVips(state, this.#options.standby.vipsOf(servicePort), nodeIpsOf(changes))
+    const vips = packVips(state, all, nodeIpsOf(changes))
     // IpRange holds bytes that need not cross: VIPs carry their ranges as text.
     return {
       servicePort: { ...servicePort, loadBalancerSourceRanges: [] },
@@ -278,18 +285,16 @@ export class NfqueueProxier implements Datapath {
     if (state === undefined) return
     const { changed, removed, isVerifying } = changes
     const own = this.#nodePortAddresses(family, changes)
-    const isOurs = ({ servicePort }: ServicePortState): boolean => servicePort.ipFamily === family
-    const wanted = changed
-      .filter(isOurs)
-      .flatMap(({ servicePort }) => this.#entriesOf(servicePort, own))
+    const isOurs = (port: SteeredPort): boolean => port.state.servicePort.ipFamily === family
+    const wanted = changed.filter(isOurs).flatMap((port) => entriesOf(port, own))
     const before = [
-      ...changed.map(({ servicePort }) => this.#applied.get(servicePort.id)),
+      ...changed.map(({ state }) => this.#applied.get(state.servicePort.id)),
       ...removed,
     ]
-      .filter((applied) => applied !== undefined && isOurs(applied.state))
+      .filter((applied) => applied !== undefined && isOurs(applied))
       .flatMap((applied) => applied?.entries ?? [])
     const servesNodePorts = changed.some(
-      (one) => isOurs(one) && one.servicePort.nodePort !== undefined,
+      (one) => isOurs(one) && one.state.servicePort.nodePort !== undefined,
     )
     if (servesNodePorts && own.includes('127.0.0.1')) routeLoopback()
     const { queueFirst: first, queueCount: count } = config.nfqueue
@@ -312,21 +317,13 @@ export class NfqueueProxier implements Datapath {
       state.set.change(wanted, before)
       return
     }
-    const all = [...changes.snapshot.servicePorts.values()].filter(isOurs)
-    state.set.sync(new Set(all.flatMap(({ servicePort }) => this.#entriesOf(servicePort, own))))
+    const all = [...standby.partsOf(family).values()].filter(isSteered)
+    state.set.sync(new Set(all.flatMap((port) => entriesOf(port, own))))
   }
 
   #nodePortAddresses(family: IpFamily, { snapshot, addresses }: Changes): readonly string[] {
     const { config } = this.#options
     return nodePortAddressesOf(family, snapshot.node, { ...config, localAddresses: addresses })
-  }
-
-  #entriesOf(servicePort: ServicePort, nodePortAddresses: readonly string[]): string[] {
-    const protocol = servicePort.protocol.toLowerCase()
-    return this.#options.standby.vipsOf(servicePort).flatMap(({ address, port }) => {
-      const at = address === undefined ? nodePortAddresses : [address]
-      return at.map((one) => `${one},${protocol}:${port}`)
-    })
   }
 
   /** Slots that nobody uses any more, and the UDP flows that still lead there. */
@@ -339,8 +336,8 @@ export class NfqueueProxier implements Datapath {
       this.#slots.free(slots)
       const udpSlots = state.removedUdpSlots.splice(0)
       await deleteFlowsOfSlots(netfilter, layout, family, udpSlots)
-      const isStale = [...changed, ...removed.map((applied) => applied.state)].some(
-        (one) =>
+      const isStale = [...changed, ...removed].some(
+        ({ state: one }) =>
           isUdp(one) &&
           one.servicePort.ipFamily === family &&
           this.#applied.get(one.servicePort.id)?.state.endpoints !== one.endpoints,
@@ -357,11 +354,12 @@ export class NfqueueProxier implements Datapath {
         this.#nodePortAddresses(family, changes),
       ]),
     )
-    for (const state of changes.changed) {
-      const { servicePort } = state
-      const entries = this.#entriesOf(servicePort, own.get(servicePort.ipFamily) ?? [])
-      const vips = this.#options.standby.vipsOf(servicePort)
-      this.#applied.set(servicePort.id, { state, vips, entries })
+    for (const port of changes.changed) {
+      const { id, ipFamily } = port.state.servicePort
+      this.#applied.set(id, { ...port, entries: entriesOf(port, own.get(ipFamily) ?? []) })
+    }
+    for (const [family, state] of this.#families) {
+      state.parts = this.#options.standby.partsOf(family)
     }
   }
 
@@ -378,6 +376,19 @@ export class NfqueueProxier implements Datapath {
 function nodeIpsOf({ snapshot, addresses }: Changes): readonly string[] {
   if (snapshot.node.addresses.length > 0) return snapshot.node.addresses
   return addresses.filter(({ isLoopback }) => !isLoopback).map(({ address }) => address)
+}
+
+function isSteered(part: StandbyPart | undefined): part is SteeredPort {
+  return part?.state !== undefined
+}
+
+/** What a Service port has in the set. */
+function entriesOf({ state, vips }: SteeredPort, nodePortAddresses: readonly string[]): string[] {
+  const protocol = state.servicePort.protocol.toLowerCase()
+  return vips.flatMap(({ address, port }) => {
+    const at = address === undefined ? nodePortAddresses : [address]
+    return at.map((one) => `${one},${protocol}:${port}`)
+  })
 }
 
 /** Those that may get connections, and those that still serve the ones they have. */

@@ -3,8 +3,8 @@
  * full, or a VIP is not in the set. And what turns a verdict's mark into a translation.
  */
 import type { IpFamily } from '../../lib/ip-address.js'
-import type { ServicePort } from '../../model/service-port.js'
-import type { Snapshot } from '../../model/snapshot.js'
+import { SortedMap } from '../../lib/sorted-map.js'
+import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
 import type { Vip } from '../../model/vip.js'
 import type { SyncResult } from '../datapath.js'
 import type { NftablesProxier } from '../nftables/nftables-proxier.js'
@@ -22,12 +22,16 @@ export interface Standby {
    * rules may have come to stand above steering's.
    */
   generation(family: IpFamily): number
-  /** The VIPs of a Service port in the Snapshot of the last sync, without those that others have. */
-  vipsOf(servicePort: ServicePort): readonly Vip[]
+  /** Service ports of the last sync, by id, and possibly parts of its own that have no state. */
+  partsOf(family: IpFamily): SortedMap<StandbyPart>
 }
 
-/** One object: callers go by identity. */
-const NONE: readonly Vip[] = []
+/** A Service port as it is in force. The same object for as long as nothing of it changes. */
+export interface StandbyPart {
+  readonly state: ServicePortState | undefined
+  /** Without those that another Service port has already. */
+  readonly vips: readonly Vip[]
+}
 
 /** The flat nftables layout. */
 export class NftablesStandby implements Standby {
@@ -47,7 +51,7 @@ export class NftablesStandby implements Standby {
     return this.#proxier.tableGeneration(family)
   }
 
-  vipsOf({ id, ipFamily }: ServicePort): readonly Vip[] {
-    return this.#proxier.layoutOf(ipFamily)?.parts.get(id)?.vips ?? NONE
+  partsOf(family: IpFamily): SortedMap<StandbyPart> {
+    return this.#proxier.layoutOf(family)?.parts ?? SortedMap.empty()
   }
 }

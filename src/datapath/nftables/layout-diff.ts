@@ -53,19 +53,13 @@ export function allElements(layout: Layout): ElementOperation[] {
 /** What turns `before` into `after`, both of one family and skeleton. Empty when nothing does. */
 export function diffLayouts(before: Layout, after: Layout): ElementOperation[] {
   const changes = new Changes()
-  let kept = 0
-  for (const [id, part] of after.parts) {
-    const old = before.parts.get(id)
-    if (old !== undefined) kept++
-    if (old === part) continue
-    for (const name of new Set([...(old?.elements.keys() ?? []), ...part.elements.keys()])) {
-      changes.change(name, after.family, old?.elements.get(name), part.elements.get(name))
+  for (const { before: old, after: part } of before.parts.differences(after.parts)) {
+    for (const name of new Set([
+      ...(old?.elements.keys() ?? []),
+      ...(part?.elements.keys() ?? []),
+    ])) {
+      changes.change(name, after.family, old?.elements.get(name), part?.elements.get(name))
     }
-  }
-  if (kept === before.parts.size) return changes.operations(after)
-  for (const [id, old] of before.parts) {
-    if (after.parts.has(id)) continue
-    for (const [name, elements] of old.elements) changes.remove(name, elements)
   }
   return changes.operations(after)
 }

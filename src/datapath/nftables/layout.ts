@@ -4,6 +4,7 @@
  * change, so that two layouts are compared by identity of their parts.
  */
 import { formatAddress, type IpFamily, type IpRange } from '../../lib/ip-address.js'
+import { SortedMap } from '../../lib/sorted-map.js'
 import { podRanges } from '../../model/pod-ranges.js'
 import { servicePortName, type ServicePort } from '../../model/service-port.js'
 import type { NodeState, ServicePortState, Snapshot } from '../../model/snapshot.js'
@@ -29,13 +30,16 @@ export interface Layout {
   /** Text for `nft -f`; changes with the options and the node's pod CIDR only. */
   readonly skeleton: string
   /** By ServicePort.id, and NODE_PART: what the elements come from. */
-  readonly parts: ReadonlyMap<string, LayoutPart>
+  readonly parts: SortedMap<LayoutPart>
   /** VIPs that two Service ports claim, one line each. */
   readonly conflicts: readonly string[]
   /** What could not be laid out, one line each, the conflicts first. */
   readonly warnings: readonly string[]
   readonly options: LayoutOptions
-  readonly node: NodeState
+  /** What it was computed from. */
+  readonly snapshot: Snapshot
+  /** Warnings about single Service ports, by id. */
+  readonly oversized: SortedMap<string>
 }
 
 /** The same object in the next layout when nothing of it changed. */
@@ -50,6 +54,8 @@ export interface LayoutPart {
 /** Key of the part that belongs to no Service port; an id has a `/`. */
 export const NODE_PART = 'node'
 
+type PartChanges = Map<string, LayoutPart | undefined>
+
 /** @param previous a layout of the same family: what did not change is taken from it */
 export function computeLayout(
   snapshot: Snapshot,
@@ -58,64 +64,55 @@ export function computeLayout(
   previous?: Layout,
 ): Layout {
   const { node } = snapshot
-  const base = previous?.options === options && previous.node === node ? previous : undefined
-  const states = [...snapshot.servicePorts.values()].filter(
-    ({ servicePort }) => servicePort.ipFamily === family,
+  const isSame = previous?.options === options && previous.snapshot.node === node
+  const base = isSame ? previous : undefined
+  const changedEndpoints = base && endpointChanges(base, snapshot, family)
+  const { changes, conflicts } =
+    base === undefined || changedEndpoints === undefined
+      ? planParts(snapshot, family, base)
+      : { changes: changedEndpoints, conflicts: base.conflicts }
+  if (base === undefined) changes.set(NODE_PART, nodePart(family, options))
+  const parts = (base?.parts ?? SortedMap.empty<LayoutPart>()).with(changes)
+  const oversized = (base?.oversized ?? SortedMap.empty<string>()).with(
+    new Map([...changes].map(([id, part]) => [id, oversizedWarning(part)])),
   )
-  const changed = base && changedEndpoints(base, states)
-  const { parts, conflicts } =
-    changed === undefined
-      ? planParts(states, base, node)
-      : { parts: replaceParts(base, changed, node), conflicts: base?.conflicts ?? [] }
-  if (base === undefined) parts.set(NODE_PART, nodePart(family, options))
-  const warnings = [...conflicts, ...states.filter(hasTooManyEndpoints).map(tooManyEndpoints)]
+  const warnings = [...conflicts, ...oversized.values()]
   const skeleton = base?.skeleton ?? skeletonOf(family, options, node)
-  return { family, skeleton, parts, conflicts, warnings, options, node }
+  return { family, skeleton, parts, conflicts, warnings, options, snapshot, oversized }
 }
 
-/** The states with other endpoints than in `base`; undefined when more than endpoints changed. */
-function changedEndpoints(
-  { parts }: Layout,
-  states: readonly ServicePortState[],
-): readonly ServicePortState[] | undefined {
-  if (parts.size !== states.length + 1) return undefined
-  const changed: ServicePortState[] = []
-  for (const state of states) {
-    const before = parts.get(state.servicePort.id)?.state
-    if (before === state) continue
+/** The parts of Service ports with other endpoints than in `base`; undefined when more has changed. */
+function endpointChanges(
+  base: Layout,
+  { servicePorts, node }: Snapshot,
+  family: IpFamily,
+): PartChanges | undefined {
+  const changes: PartChanges = new Map()
+  for (const { key, before, after } of base.snapshot.servicePorts.differences(servicePorts)) {
+    const isOurs = (before ?? after)?.servicePort.ipFamily === family
+    if (!isOurs) continue
     // Another ServicePort may have other VIPs, which others may want or have.
-    if (before?.servicePort !== state.servicePort) return undefined
-    changed.push(state)
+    if (after === undefined || before?.servicePort !== after.servicePort) return undefined
+    changes.set(key, partOf(after, base.parts.get(key)?.vips ?? [], node))
   }
-  return changed
+  return changes
 }
 
-function replaceParts(
-  base: Layout | undefined,
-  changed: readonly ServicePortState[],
-  node: NodeState,
-): Map<string, LayoutPart> {
-  const parts = new Map(base?.parts)
-  for (const state of changed) {
-    const vips = parts.get(state.servicePort.id)?.vips ?? []
-    parts.set(state.servicePort.id, partOf(state, vips, node))
-  }
-  return parts
-}
-
-/** Every part, with its VIPs. Two Service ports that claim the same VIP: the first by id has it. */
+/** Goes through all, with their VIPs. Two Service ports that claim the same VIP: the first by id has it. */
 function planParts(
-  states: readonly ServicePortState[],
+  { servicePorts, node }: Snapshot,
+  family: IpFamily,
   base: Layout | undefined,
-  node: NodeState,
-): { readonly parts: Map<string, LayoutPart>; readonly conflicts: readonly string[] } {
+): { readonly changes: PartChanges; readonly conflicts: readonly string[] } {
   const owners = new Map<string, ServicePort>()
   const conflicts: string[] = []
-  const parts = new Map<string, LayoutPart>()
-  const common = base?.parts.get(NODE_PART)
-  if (common !== undefined) parts.set(NODE_PART, common)
-  for (const state of states) {
+  const changes: PartChanges = new Map()
+  for (const id of base?.parts.keys() ?? []) {
+    if (id !== NODE_PART && !servicePorts.has(id)) changes.set(id, undefined)
+  }
+  for (const state of servicePorts.values()) {
     const { servicePort } = state
+    if (servicePort.ipFamily !== family) continue
     const vips = vipsOf(servicePort).filter((vip) => {
       const key = vipKey(servicePort, vip)
       const owner = owners.get(key)
@@ -125,9 +122,9 @@ function planParts(
     })
     const before = base?.parts.get(servicePort.id)
     const isSame = before?.state === state && sameVips(before.vips, vips)
-    parts.set(servicePort.id, isSame ? before : partOf(state, vips, node))
+    if (!isSame) changes.set(servicePort.id, partOf(state, vips, node))
   }
-  return { parts, conflicts }
+  return { changes, conflicts }
 }
 
 function partOf(state: ServicePortState, vips: readonly Vip[], node: NodeState): LayoutPart {
@@ -144,11 +141,9 @@ function vipKey({ protocol }: ServicePort, { address, port }: Vip): string {
   return `${protocol} ${at}`
 }
 
-function hasTooManyEndpoints({ reachable }: ServicePortState): boolean {
-  return reachable.length > MAX_SLOTS
-}
-
-function tooManyEndpoints({ servicePort, reachable }: ServicePortState): string {
+function oversizedWarning(part: LayoutPart | undefined): string | undefined {
+  if (part?.state === undefined || part.state.reachable.length <= MAX_SLOTS) return undefined
+  const { servicePort, reachable } = part.state
   return `Service port ${servicePortName(servicePort)}: ${reachable.length} endpoints; only the first ${MAX_SLOTS} are used`
 }
 
