@@ -50,7 +50,7 @@ const NO_RAW_SOCKET =
  */
 export async function startNfqueue(context: NfqueueContext) {
   const { config, kernel, log } = context
-  const dnat = chooseDnat(config, kernel)
+  requireNftables(config, kernel)
   const layout = markLayoutOf(config.nfqueue.markMask)
   const counters = new SteeringCounters(layout.maxSlot)
   const netfilter = new Netfilter()
@@ -232,6 +232,15 @@ function chooseDnat({ nfqueue }: RunConfig, kernel: KernelCapabilities): 'nftabl
   }
   if (nfqueue.dnat !== 'auto') return nfqueue.dnat
   return missingOf(kernel, MODE_NEEDS.nftables).length === 0 ? 'nftables' : 'iptables'
+}
+
+/** Throws SluiceError ERR_CAPABILITY without the nat of nftables: rules of iptables are not there yet. */
+function requireNftables(config: RunConfig, kernel: KernelCapabilities): void {
+  if (chooseDnat(config, kernel) === 'nftables') return
+  throw new SluiceError(
+    'ERR_CAPABILITY',
+    'the nfqueue mode needs the nat of nftables in this version; use --proxy-mode userspace',
+  )
 }
 
 /** What the thread has counted, where the status looks for it. */
