@@ -1,0 +1,43 @@
+/** Options: what the commands print. */
+import { optional, row, RUN, type OptionRow } from '../option-row.js'
+import { httpUrl, integer, oneOf, switchType, text } from '../value-type.js'
+
+const STATUS = { section: 'Output', commands: ['status'] } as const
+
+export const OUTPUT_OPTIONS = {
+  url: optional('url', httpUrl(), {
+    ...STATUS,
+    help: 'address of the proxy to ask, in place of --metrics-bind-address',
+  }),
+  output: row('output', oneOf(['table', 'json']), 'table', {
+    ...STATUS,
+    short: 'o',
+    commands: ['status', 'check'],
+    help: 'what to print',
+  }),
+  namespace: optional('namespace', text('NAMESPACE'), {
+    ...STATUS,
+    short: 'n',
+    help: 'show the Services of one namespace',
+  }),
+  watch: row('watch', switchType(), 'false', {
+    ...STATUS,
+    short: 'w',
+    help: 'show it again every second, with rates, until q or Ctrl-C',
+  }),
+  seconds: optional('seconds', integer(1, 86_400), {
+    section: 'Output',
+    commands: ['demo'],
+    help: 'end by itself after this long',
+  }),
+  plain: row('plain', switchType(), 'false', {
+    section: 'Output',
+    commands: ['demo'],
+    help: 'print lines as to a file, and do not redraw the terminal',
+  }),
+  logLevel: row('log-level', oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']), 'info', {
+    section: 'Output',
+    commands: RUN,
+    help: 'least important messages that are logged to standard error',
+  }),
+} as const satisfies Record<string, OptionRow>

@@ -1,0 +1,47 @@
+/** Options: how connections are brought to endpoints. */
+import { row, RUN, type OptionRow } from '../option-row.js'
+import { duration, integer, oneOf } from '../value-type.js'
+
+const PROXY = { section: 'Proxy', commands: RUN } as const
+const NOT_HERE = 'is not in this version, which has the userspace and the nfqueue mode'
+
+export const PROXY_OPTIONS = {
+  proxyMode: row(
+    'proxy-mode',
+    oneOf(['auto', 'userspace', 'nfqueue'], {
+      iptables: NOT_HERE,
+      ipvs: NOT_HERE,
+      nftables: NOT_HERE,
+    }),
+    'auto',
+    {
+      ...PROXY,
+      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel; auto is userspace in this version',
+    },
+  ),
+  userspaceCapture: row(
+    'userspace-capture',
+    oneOf(['auto', 'tproxy', 'anyip', 'redirect']),
+    'auto',
+    {
+      ...PROXY,
+      help: "how traffic to a Service reaches the relay: tproxy keeps the client's address, anyip needs no packet filter, redirect needs the nat table, ipset and conntrack; auto takes the first that works here",
+    },
+  ),
+  tproxyMarkBit: row('tproxy-mark-bit', integer(0, 31), '13', {
+    ...PROXY,
+    help: 'bit of the packet mark that the tproxy capture uses on this node',
+  }),
+  syncPeriod: row('sync-period', duration('1s'), '30s', {
+    ...PROXY,
+    help: 'longest time between two syncs, and between two tries of one that fails; a change that waits twice as long makes the proxy unhealthy',
+  }),
+  minSyncPeriod: row('min-sync-period', duration('0s'), '0s', {
+    ...PROXY,
+    help: 'pause after a sync before the next one, however many changes there are',
+  }),
+  drainTimeout: row('drain-timeout', duration('0s'), '25s', {
+    ...PROXY,
+    help: 'how long a stop waits for open connections to end',
+  }),
+} as const satisfies Record<string, OptionRow>
