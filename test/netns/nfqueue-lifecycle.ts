@@ -59,12 +59,12 @@ t.test('SIGKILL under load, and a restart', { skip: rootOnly, timeout: 170_000 }
   const before = await stateOf(cluster)
 
   const load = client.run(
-    async ({ net }, { host, milliseconds }) => {
+    async ({ net, state }, { host, milliseconds }) => {
       const end = Date.now() + milliseconds
       const failures: string[] = []
       let requests = 0
       const worker = async () => {
-        while (Date.now() < end) {
+        while (Date.now() < end && state['isOver'] !== true) {
           requests++
           await new Promise<void>((resolve) => {
             const socket = net.connect({ host, port: 80 })
@@ -82,7 +82,7 @@ t.test('SIGKILL under load, and a restart', { skip: rootOnly, timeout: 170_000 }
       await Promise.all(Array.from({ length: 32 }, worker))
       return { requests, failures }
     },
-    { host: '10.96.0.10', milliseconds: 7000 },
+    { host: '10.96.0.10', milliseconds: 60_000 },
   )
   await pause(1500)
   await first.stop('SIGKILL')
@@ -90,10 +90,15 @@ t.test('SIGKILL under load, and a restart', { skip: rootOnly, timeout: 170_000 }
   await pause(1500)
   t.ok((await answers(client, { host: '10.96.0.10' })).length > 1, 'the standby balances')
   const second = await start(t, cluster)
+  await second.until('the new process steers', (status) => {
+    return ((status.steering as unknown as Totals)['steered'] ?? 0) > 100
+  })
+  await client.run(async ({ state }) => {
+    state['isOver'] = true
+  }, undefined)
   const { requests, failures } = await load
   t.ok(requests > 500, `${requests} requests`)
   t.same(failures, [], 'no request has failed')
-  t.ok(((await totalsOf(second))['steered'] ?? 0) > 0, 'the new process steers')
   t.ok(killedAt >= 0)
 
   await t.test('it has removed nothing that was right', async (t) => {

@@ -18,9 +18,9 @@ export const USERSPACE_OPTIONS = {
     ...TCP,
     help: 'retries under way at once, in percent of the open connections',
   }),
-  retryMinConcurrency: row('retry-min-concurrency', integer(0, 1_000_000), '10', {
+  retryMinConcurrency: row('retry-min-concurrency', integer(0, 1_000_000), '100', {
     ...TCP,
-    help: 'retries that are always allowed, whatever the budget',
+    help: 'retries that are always allowed, whatever the budget: an endpoint that dies gives back all that waited in its accept queue at once',
   }),
   maxConnections: row('max-connections', integer(1, 10_000_000), '100000', {
     ...TCP,
