@@ -24,6 +24,12 @@ const FUZZ = [
   { name: 'clang', probe: 'clang' },
   { name: 'libclang-rt-14-dev', probe: '/usr/lib/llvm-14/lib/clang' },
 ]
+/** The kernel that the ipvs mode is tested on (test/fixtures/uml.ts), which Debian has for x86 only. */
+const USER_MODE_LINUX = [
+  { name: 'user-mode-linux', probe: 'linux.uml' },
+  { name: 'kmod', probe: 'modprobe' },
+  { name: 'ipvsadm', probe: 'ipvsadm' },
+]
 /** The peers that benchmarks compare with, and what drives them. */
 const PERF = [
   { name: 'haproxy', probe: 'haproxy' },
@@ -34,10 +40,12 @@ const PERF = [
   { name: 'socat', probe: 'socat' },
 ]
 
+const UML = process.arch === 'x64' ? USER_MODE_LINUX : []
+
 /** The tasks of `node .ci/setup.mjs [TASK]`: system packages, and whether the program is built. */
 const TASKS = {
   demo: { packages: BASE, build: true },
-  test: { packages: [...BASE, ...FUZZ], build: true },
+  test: { packages: [...BASE, ...FUZZ, ...UML], build: true },
   check: { packages: [], build: false },
   perf: { packages: [...BASE, ...PERF], build: true },
 }
