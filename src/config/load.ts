@@ -71,6 +71,7 @@ export function loadRunConfig(words: readonly string[]): RunConfig {
     minSyncPeriodMs: values.minSyncPeriod,
     drainTimeoutMs: values.drainTimeout,
     affinityMaxClients: values.affinityMaxClients,
+    balancers: { name: values.defaultBalancer },
     userspace: {
       capture: values.userspaceCapture,
       connectAttempts: values.connectAttempts,

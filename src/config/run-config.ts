@@ -1,5 +1,6 @@
 /** The validated configuration of `kube-sluice run`: what load.ts makes of flags, file and defaults. */
 import type { IpRange } from '../lib/ip-address.js'
+import type { BalancerDefaults } from '../policy/balancer/settings.js'
 
 export type ProxyMode = 'auto' | 'userspace' | 'nfqueue' | 'iptables' | 'ipvs' | 'nftables'
 export type CaptureName = 'anyip' | 'redirect' | 'tproxy'
@@ -76,6 +77,8 @@ export interface RunConfig {
   readonly drainTimeoutMs: number
   /** Clients remembered for session affinity, over all Service ports. */
   readonly affinityMaxClients: number
+  /** For Services whose annotations do not say otherwise. */
+  readonly balancers: BalancerDefaults
   readonly userspace: UserspaceConfig
   readonly nfqueue: NfqueueConfig
   readonly logLevel: LogLevel

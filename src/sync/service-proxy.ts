@@ -11,8 +11,9 @@ import type { Clock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
 import type { Datapath } from '../datapath/datapath.js'
 import { ClusterState } from '../model/cluster-state.js'
-import type { Snapshot } from '../model/snapshot.js'
+import type { ObjectProblem, Snapshot } from '../model/snapshot.js'
 import type { Logger } from '../observe/log.js'
+import { type AnnotationReader, newAnnotationProblems } from '../policy/annotation-problems.js'
 import type { ClusterChange, ClusterSource } from '../source/cluster-source.js'
 import { SyncRunner } from './sync-runner.js'
 
@@ -27,6 +28,8 @@ export interface ServiceProxyOptions {
   readonly log: Logger
   readonly minSyncPeriodMs: number
   readonly syncPeriodMs: number
+  /** Who reads annotations of Services, for what is wrong with them. */
+  readonly annotationReaders: readonly AnnotationReader[]
   /** A change is waiting for the datapath. */
   readonly onQueued: () => void
   /** The datapath is in accord with the Snapshot. */
@@ -38,6 +41,8 @@ export class ServiceProxy {
   readonly #state: ClusterState
   readonly #runner: SyncRunner
   #snapshot: Snapshot
+  /** The latest one whose annotations have been read. */
+  #checked: Snapshot
   #warnings: readonly string[] = []
   #lastSyncAt: Date | undefined
   #lastSyncError: string | undefined
@@ -46,6 +51,7 @@ export class ServiceProxy {
     this.#options = options
     this.#state = new ClusterState({ nodeName: options.nodeName })
     this.#snapshot = this.#state.snapshot()
+    this.#checked = this.#snapshot
     this.#runner = new SyncRunner({
       clock: options.clock,
       minIntervalMs: options.minSyncPeriodMs,
@@ -101,16 +107,22 @@ export class ServiceProxy {
 
   #apply(changes: readonly ClusterChange[]): void {
     this.#state.apply(changes)
-    for (const { object, field, message } of this.#state.takeProblems()) {
-      this.#options.log.warn({ object, field }, `${object}: ${field}: ${message}`)
-    }
+    this.#report(this.#state.takeProblems())
     this.#options.onQueued()
     this.#runner.request()
+  }
+
+  #report(problems: readonly ObjectProblem[]): void {
+    for (const { object, field, message } of problems) {
+      this.#options.log.warn({ object, field }, `${object}: ${field}: ${message}`)
+    }
   }
 
   async #sync(): Promise<void> {
     const { datapath, log, clock, onSynced } = this.#options
     const snapshot = this.#state.snapshot()
+    this.#report(newAnnotationProblems(this.#checked, snapshot, this.#options.annotationReaders))
+    this.#checked = snapshot
     const isNew = snapshot !== this.#snapshot || this.#lastSyncAt === undefined
     const startedMs = clock.nowMs()
     const { warnings } = await datapath.sync(snapshot)
