@@ -16,16 +16,17 @@ interface CommandHelp {
 const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
   run: {
     summary: 'serve the Services of this node until it is stopped',
-    usage: 'run --manifests PATH [options]',
+    usage: 'run [--config FILE] --manifests PATH [options]',
     examples: [
       'kube-sluice run --manifests /etc/kube-sluice/manifests',
       'kube-sluice run --manifests all.yaml --userspace-capture anyip --cluster-cidr 10.244.0.0/16',
     ],
   },
   check: {
-    summary: "show what this node's kernel can do, mode by mode, and what is missing",
-    usage: 'check [-o table|json]',
-    examples: ['kube-sluice check'],
+    summary:
+      "show what this node's kernel can do and what is missing, or check a configuration file",
+    usage: 'check [-o table|json] [--config FILE]',
+    examples: ['kube-sluice check', 'kube-sluice check --config /etc/kube-sluice/config.yaml'],
   },
   status: {
     summary: 'show Services, endpoints and connections of the running proxy',

@@ -4,7 +4,7 @@
  * 0 success, 1 failure at run time, 2 bad usage or configuration. Errors are lines on standard error.
  */
 import { readFileSync } from 'node:fs'
-import { loadRunConfig, parseFlags } from '../config/load.js'
+import { checkConfigFile, parseFlags } from '../config/load.js'
 import { COMMAND_NAMES, type CommandName } from '../config/options.js'
 import { messageOf, SluiceError } from '../lib/errors.js'
 import { nearestName } from '../lib/nearest-name.js'
@@ -36,14 +36,16 @@ function stopSignal(): AbortSignal {
 async function runCommand(command: CommandName, words: readonly string[]): Promise<number> {
   switch (command) {
     case 'run': {
-      const config = loadRunConfig(words)
-      const { createLog } = await import('../observe/log.js')
-      const { run } = await import('./run.js')
-      const log = createLog(config.logLevel)
-      return run(config, { signal: stopSignal(), log, version: version() })
+      const { startRun } = await import('./start-run.js')
+      return startRun(words, { signal: stopSignal(), write, version: version() })
     }
     case 'check': {
-      const { output } = parseFlags(command, words)
+      const { output, config } = parseFlags(command, words)
+      if (config !== undefined) {
+        for (const warning of checkConfigFile(config)) write(`warning: ${warning}\n`)
+        write(`${config}: valid\n`)
+        return 0
+      }
       const { check } = await import('./check.js')
       return check({ json: output === 'json', write })
     }

@@ -3,6 +3,7 @@
  * aborts. A stop drains: no new connections are taken, those that are open get `drainTimeoutMs`,
  * then everything is removed from the kernel.
  */
+import type { ResolvedOptions } from '../config/resolve-options.js'
 import type { RunConfig } from '../config/run-config.js'
 import { raiseFileLimit } from '../kernel/socket.js'
 import { systemClock } from '../lib/clock.js'
@@ -10,7 +11,6 @@ import { messageOf } from '../lib/errors.js'
 import { buildStatus } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
 import type { ProxyStatus } from '../observe/status.js'
-import { readBalancerSettings } from '../policy/balancer/settings.js'
 import { ManifestSource } from '../source/manifests/manifest-source.js'
 import { ServiceProxy } from '../sync/service-proxy.js'
 import { serveHttp } from './run-http.js'
@@ -24,11 +24,13 @@ export interface RunContext {
   readonly signal: AbortSignal
   readonly log: Logger
   readonly version: string
+  /** The settings in force, as they were written. */
+  readonly options: () => ResolvedOptions
 }
 
 /** Runs until the signal aborts; returns the exit status. Throws SluiceError when it cannot start. */
 export async function run(config: RunConfig, context: RunContext): Promise<number> {
-  const { log, signal, version } = context
+  const { log, signal, version, options } = context
   const startedAt = new Date()
   const fileLimit = raiseFileLimit(WANTED_FILES)
   let failure: Error | undefined
@@ -38,7 +40,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     failed.abort()
   })
   const { datapath } = mode
-  const http = await serveHttp(config, log, (): ProxyStatus => {
+  const http = await serveHttp({ config, options, log }, (): ProxyStatus => {
     return buildStatus({
       version,
       node: config.nodeName,
@@ -57,9 +59,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     datapath,
     clock: systemClock,
     log,
-    minSyncPeriodMs: config.minSyncPeriodMs,
-    syncPeriodMs: config.syncPeriodMs,
-    annotationReaders: [(port) => readBalancerSettings(port, config.balancers).problems],
+    config,
     onQueued: () => {
       http.health.queued()
     },

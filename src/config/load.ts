@@ -1,54 +1,89 @@
 /**
- * From the words of the command line to values: every problem is found and reported at once, with
- * the flag, what was given and what is allowed.
+ * From the words of the command line, and the file that `--config` names, to values: every problem
+ * is found and reported at once, with where it was given, the value and what is allowed.
  */
+import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { SluiceError } from '../lib/errors.js'
-import { nearestName } from '../lib/nearest-name.js'
-import {
-  ABSENT_FLAGS,
-  OPTIONS,
-  optionsOf,
-  type CommandName,
-  type OptionKey,
-  type OptionRow,
-  type OptionValues,
-} from './options.js'
-import type { RunConfig } from './run-config.js'
+import type { NodeSetup } from '../kernel/set-up-node.js'
+import { messageOf, SluiceError } from '../lib/errors.js'
+import { readConfigFile } from './config-file.js'
+import type { CommandName, OptionValues } from './options.js'
+import { readWords } from './read-words.js'
+import { resolveOptions, type ResolvedOptions } from './resolve-options.js'
+import type { NfqueueConfig, RunConfig, UserspaceConfig } from './run-config.js'
+
+/** Larger is not a configuration. */
+const MAX_FILE_BYTES = 1024 * 1024
+
+export interface LoadedRun {
+  readonly config: RunConfig
+  readonly options: ResolvedOptions
+  /** The configuration file as it was read. */
+  readonly file: NamedText | undefined
+}
+
+export interface NamedText {
+  readonly name: string
+  readonly text: string
+}
 
 /** Values of all options, given or default. Throws SluiceError ERR_USAGE, a line a problem. */
 export function parseFlags(command: CommandName, words: readonly string[]): OptionValues {
-  const problems: string[] = []
-  const rows = optionsOf(command)
-  const given = new Map<string, string>()
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] ?? ''
-    const [name, inline] = splitWord(word)
-    const row = rows.find(({ flag, short }) => name === `--${flag}` || name === `-${short ?? ''}`)
-    if (row === undefined) {
-      problems.push(unknownFlag(command, word, rows))
-      continue
-    }
-    if (inline !== undefined) given.set(row.flag, inline)
-    else if (row.type.placeholder === undefined) given.set(row.flag, 'true')
-    else if (words[i + 1] === undefined) problems.push(`--${row.flag} needs a value`)
-    else given.set(row.flag, words[++i] ?? '')
-  }
-  const values: Partial<Record<OptionKey, unknown>> = {}
-  for (const [key, row] of Object.entries(OPTIONS) as [OptionKey, OptionRow][]) {
-    const text = given.get(row.flag) ?? row.default
-    if (text === undefined) continue
-    const parsed = row.type.parse(text)
-    if ('value' in parsed) values[key] = parsed.value
-    else problems.push(`--${row.flag} "${text}" ${parsed.problem}`)
-  }
-  if (problems.length > 0) throw new SluiceError('ERR_USAGE', problems.join('\n'))
-  return values as OptionValues
+  const { texts, problems } = readWords(command, words)
+  const resolved = resolveOptions(texts)
+  throwAll('ERR_USAGE', [...problems, ...resolved.problems])
+  return resolved.values
 }
 
-/** The configuration of `run`. Throws SluiceError ERR_USAGE. */
+/** The configuration of `run`. Throws SluiceError ERR_USAGE or ERR_CONFIG, a line a problem. */
 export function loadRunConfig(words: readonly string[]): RunConfig {
-  const values = parseFlags('run', words)
+  return loadRun(words).config
+}
+
+/** The same, with where it comes from. */
+export function loadRun(words: readonly string[]): LoadedRun {
+  const name = readWords('run', words).texts.get('config')
+  const file = name === undefined ? undefined : { name, text: readText(name) }
+  const options = resolveRun(words, file)
+  return { config: runConfigOf(options.values), options, file }
+}
+
+/** The settings that the words and the file give. Throws ERR_USAGE, with a file ERR_CONFIG. */
+export function resolveRun(words: readonly string[], file: NamedText | undefined): ResolvedOptions {
+  const { texts, problems } = readWords('run', words)
+  const read = file === undefined ? undefined : readConfigFile(file.name, file.text)
+  const options = resolveOptions(texts, read)
+  throwAll(file === undefined ? 'ERR_USAGE' : 'ERR_CONFIG', [...problems, ...options.problems])
+  return options
+}
+
+/** Checks a file by itself, for `check --config`; returns its warnings. Throws ERR_CONFIG. */
+export function checkConfigFile(file: string): readonly string[] {
+  const { problems, warnings } = resolveOptions(new Map(), readConfigFile(file, readText(file)))
+  throwAll('ERR_CONFIG', problems)
+  return warnings
+}
+
+function readText(name: string): string {
+  try {
+    const bytes = readFileSync(name)
+    if (bytes.length <= MAX_FILE_BYTES) return bytes.toString('utf8')
+  } catch (error) {
+    throw new SluiceError(
+      'ERR_CONFIG',
+      `configuration ${name}: ${messageOf(error)}; name a file that can be read`,
+      { cause: error },
+    )
+  }
+  throw new SluiceError('ERR_CONFIG', `configuration ${name}: more than ${MAX_FILE_BYTES} bytes`)
+}
+
+function throwAll(code: 'ERR_USAGE' | 'ERR_CONFIG', problems: readonly string[]): void {
+  if (problems.length > 0) throw new SluiceError(code, problems.join('\n'))
+}
+
+/** Throws SluiceError ERR_USAGE when something that `run` needs is missing. */
+export function runConfigOf(values: OptionValues): RunConfig {
   if (values.manifests === undefined) {
     throw new SluiceError(
       'ERR_USAGE',
@@ -66,53 +101,58 @@ export function loadRunConfig(words: readonly string[]): RunConfig {
     localhostNodePorts: values.localhostNodePorts,
     healthzBindAddress: values.healthzBindAddress,
     metricsBindAddress: values.metricsBindAddress,
+    profiling: values.profiling,
     bindAddressHardFail: values.bindAddressHardFail,
     syncPeriodMs: values.syncPeriod,
     minSyncPeriodMs: values.minSyncPeriod,
     drainTimeoutMs: values.drainTimeout,
     affinityMaxClients: values.affinityMaxClients,
-    balancers: { name: values.defaultBalancer },
-    userspace: {
-      capture: values.userspaceCapture,
-      connectAttempts: values.connectAttempts,
-      connectTimeoutMs: values.connectTimeout,
-      retryBudgetPercent: values.retryBudget,
-      retryMinConcurrency: values.retryMinConcurrency,
-      maxConnections: values.maxConnections,
-      tcpIdleTimeoutMs: values.tcpIdleTimeout,
-      tcpHalfCloseTimeoutMs: values.tcpHalfCloseTimeout,
-      udpTimeoutMs: values.udpTimeout,
-      udpStreamTimeoutMs: values.udpStreamTimeout,
-      udpMaxSessions: values.udpMaxSessions,
-      tproxyMarkBit: values.tproxyMarkBit,
-    },
-    nfqueue: {
-      queueFirst: values.nfqueueFirst,
-      queueCount: values.nfqueueCount,
-      queueLength: values.nfqueueLength,
-      queueBufferBytes: values.nfqueueBuffer,
-      eventBufferBytes: values.conntrackEventBuffer,
-      flows: values.nfqueueFlows,
-      markMask: values.conntrackMarkMask,
-      dnat: values.nfqueueDnat,
-    },
+    userspace: userspaceConfigOf(values),
+    nfqueue: nfqueueConfigOf(values),
+    nodeSetup: nodeSetupOf(values),
     logLevel: values.logLevel,
   }
 }
 
-function splitWord(word: string): [string, string | undefined] {
-  const equals = word.startsWith('-') ? word.indexOf('=') : -1
-  return equals < 0 ? [word, undefined] : [word.slice(0, equals), word.slice(equals + 1)]
+function userspaceConfigOf(values: OptionValues): UserspaceConfig {
+  return {
+    capture: values.userspaceCapture,
+    connectAttempts: values.connectAttempts,
+    connectTimeoutMs: values.connectTimeout,
+    retryBudgetPercent: values.retryBudget,
+    retryMinConcurrency: values.retryMinConcurrency,
+    maxConnections: values.maxConnections,
+    tcpIdleTimeoutMs: values.tcpIdleTimeout,
+    tcpHalfCloseTimeoutMs: values.tcpHalfCloseTimeout,
+    udpTimeoutMs: values.udpTimeout,
+    udpStreamTimeoutMs: values.udpStreamTimeout,
+    udpMaxSessions: values.udpMaxSessions,
+    tproxyMarkBit: values.tproxyMarkBit,
+  }
 }
 
-function unknownFlag(command: CommandName, word: string, rows: readonly OptionRow[]): string {
-  const flag = word.replace(/^-+/, '').split('=', 1)[0] ?? ''
-  const absent = ABSENT_FLAGS.get(flag)
-  if (absent !== undefined) return `--${flag} is not known: ${absent}`
-  const nearest = nearestName(
-    flag,
-    rows.map((row) => row.flag),
-  )
-  const hint = nearest === undefined ? '' : `; did you mean --${nearest}?`
-  return `${word} is not known to "kube-sluice ${command}"${hint}`
+function nfqueueConfigOf(values: OptionValues): NfqueueConfig {
+  return {
+    queueFirst: values.nfqueueFirst,
+    queueCount: values.nfqueueCount,
+    queueLength: values.nfqueueLength,
+    queueBufferBytes: values.nfqueueBuffer,
+    eventBufferBytes: values.conntrackEventBuffer,
+    flows: values.nfqueueFlows,
+    markMask: values.conntrackMarkMask,
+    dnat: values.nfqueueDnat,
+  }
+}
+
+function nodeSetupOf(values: OptionValues): NodeSetup {
+  return {
+    conntrackMaxPerCore: values.conntrackMaxPerCore,
+    conntrackMin: values.conntrackMin,
+    tcpEstablishedTimeoutMs: values.conntrackTcpTimeoutEstablished,
+    tcpCloseWaitTimeoutMs: values.conntrackTcpTimeoutCloseWait,
+    udpTimeoutMs: values.conntrackUdpTimeout,
+    udpStreamTimeoutMs: values.conntrackUdpTimeoutStream,
+    tcpBeLiberal: values.conntrackTcpBeLiberal,
+    oomScoreAdj: values.oomScoreAdj,
+  }
 }

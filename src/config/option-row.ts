@@ -1,4 +1,5 @@
 /** What one row of the table of options is made of. */
+import type { JsonShape } from './json-shape.js'
 import type { ValueType } from './value-type.js'
 
 export const COMMAND_NAMES = [
@@ -18,14 +19,37 @@ export const SECTIONS = [
   'Objects and node',
   'Proxy',
   'Traffic policy',
-  'Balancers',
   'Userspace mode: TCP',
   'Userspace mode: UDP',
   'Nfqueue mode',
+  'Node set-up',
   'HTTP endpoints',
   'Output',
 ] as const
 
+/** A name that kube-proxy has for an option: a flag, a field of KubeProxyConfiguration, or both. */
+export interface KubeProxyName {
+  /** Without the dashes; absent when it is the row's own, or when only the file has the option. */
+  readonly flag?: string
+  readonly short?: string
+  /** `conntrack.maxPerCore` */
+  readonly field?: string
+  /** It counts in these proxy modes only; in all when absent. */
+  readonly modes?: readonly string[]
+  /** In the file: 0, `0s` and '' are values (kube-proxy has a pointer there), and not "the default". */
+  readonly zeroCounts?: true
+  /** Shape in the file, where it is not that of the row. */
+  readonly json?: JsonShape
+  /** What the text means in terms of the row. */
+  readonly read?: (text: string) => string
+  /** Reason why one should rather use the row's own name; logged when this one is used. */
+  readonly deprecated?: string
+}
+
+/**
+ * A row of `run` can stand in a configuration file too: in the document kube-sluice.io/v1alpha1,
+ * under its flag in camelCase (fileKeyOf).
+ */
 export interface OptionRow<T = unknown> {
   /** Without the dashes. */
   readonly flag: string
@@ -38,6 +62,27 @@ export interface OptionRow<T = unknown> {
   readonly commands: readonly CommandName[]
   /** One sentence without a full stop; the default and the range are added to it. */
   readonly help: string
+  /** Other default when the node's own address (`--bind-address`) is IPv6. */
+  readonly defaultIPv6?: string
+  /** Its names in kube-proxy. */
+  readonly kubeProxy?: readonly KubeProxyName[]
+  /** false: about the command line or the file itself, so it cannot be in the file. */
+  readonly inFile?: false
+  /**
+   * A changed configuration file changes it in the running proxy: its field of RunConfig is read
+   * where it is used, and never copied. Without it a change needs a restart.
+   */
+  readonly live?: true
+}
+
+/** `connect-timeout` is `connectTimeout` in the file. */
+export function fileKeyOf({ flag }: Pick<OptionRow, 'flag'>): string {
+  return flag.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+}
+
+/** Whether a configuration file may have it. */
+export function isInFile({ commands, inFile }: OptionRow): boolean {
+  return inFile !== false && commands.includes('run')
 }
 
 type Described<T> = Omit<OptionRow<T>, 'flag' | 'type' | 'default'>

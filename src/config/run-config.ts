@@ -1,6 +1,6 @@
 /** The validated configuration of `kube-sluice run`: what load.ts makes of flags, file and defaults. */
 import type { IpRange } from '../lib/ip-address.js'
-import type { BalancerDefaults } from '../policy/balancer/settings.js'
+import type { NodeSetup } from '../kernel/set-up-node.js'
 
 export type ProxyMode = 'auto' | 'userspace' | 'nfqueue' | 'iptables' | 'ipvs' | 'nftables'
 export type CaptureName = 'anyip' | 'redirect' | 'tproxy'
@@ -54,6 +54,10 @@ export interface NfqueueConfig {
   readonly dnat: 'auto' | 'nftables' | 'iptables'
 }
 
+/**
+ * A reload of the configuration file changes the fields of options that are `live` in place
+ * (reload.ts): read those where they are used, and keep no copy.
+ */
 export interface RunConfig {
   readonly manifests: string
   /** `--hostname-override`, trimmed and lower-cased, else the host's name. */
@@ -69,6 +73,8 @@ export interface RunConfig {
   /** undefined: not served. */
   readonly healthzBindAddress: BindAddress | undefined
   readonly metricsBindAddress: BindAddress | undefined
+  /** Serve /debug/... on the metrics address. */
+  readonly profiling: boolean
   /** Without a bind: exit 1. Otherwise retried every 5 s. */
   readonly bindAddressHardFail: boolean
   readonly syncPeriodMs: number
@@ -77,9 +83,8 @@ export interface RunConfig {
   readonly drainTimeoutMs: number
   /** Clients remembered for session affinity, over all Service ports. */
   readonly affinityMaxClients: number
-  /** For Services whose annotations do not say otherwise. */
-  readonly balancers: BalancerDefaults
   readonly userspace: UserspaceConfig
   readonly nfqueue: NfqueueConfig
+  readonly nodeSetup: NodeSetup
   readonly logLevel: LogLevel
 }

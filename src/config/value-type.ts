@@ -5,6 +5,7 @@
 import { formatDuration, parseDuration } from '../lib/duration.js'
 import { parseIpAddress, parseIpRange, type IpRange } from '../lib/ip-address.js'
 import { markLayoutOf, MIN_MARK_BITS } from '../packet/mark-layout.js'
+import type { JsonShape } from './json-shape.js'
 import type { BindAddress } from './run-config.js'
 
 /** A value, or why there is none: a clause to stand after the flag and the text that was given. */
@@ -17,16 +18,21 @@ export interface ValueType<T> {
   readonly words?: readonly string[]
   /** What may be written, for help; undefined when the placeholder says it all. */
   readonly range?: string
+  /** How a configuration file holds it; `parse` is given its text all the same (textOfJson). */
+  readonly json: JsonShape
   parse(text: string): Parsed<T>
 }
 
 /** Longest time a timer of Node can run, rounded down to hours: 2^31-1 ms is 596.5 h. */
 export const MAX_TIMER = '596h'
+/** As lib/duration.ts reads it; for the schema only. */
+const DURATION_PATTERN = '^(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$'
 
 /** `--flag`, `--flag=true`, `--flag=false`. */
 export function switchType(): ValueType<boolean> {
   return {
     placeholder: undefined,
+    json: { type: 'boolean' },
     parse: (text) => {
       if (text === 'true') return { value: true }
       return text === 'false' ? { value: false } : { problem: 'is not true or false' }
@@ -38,6 +44,7 @@ export function switchType(): ValueType<boolean> {
 export function text(placeholder: string): ValueType<string> {
   return {
     placeholder,
+    json: { type: 'string', minLength: 1 },
     parse: (given) => (given === '' ? { problem: 'is empty' } : { value: given }),
   }
 }
@@ -48,9 +55,10 @@ export function integer(min: number, max: number): ValueType<number> {
   return {
     placeholder: 'N',
     range,
+    json: { type: 'integer', minimum: min, maximum: max },
     parse: (given) => {
       const value = Number(given)
-      const isValid = /^\d{1,15}$/.test(given) && value >= min && value <= max
+      const isValid = /^-?\d{1,15}$/.test(given) && value >= min && value <= max
       return isValid ? { value } : { problem: `is not a whole number from ${range}` }
     },
   }
@@ -60,6 +68,8 @@ export function integer(min: number, max: number): ValueType<number> {
 export function markMask(): ValueType<number> {
   return {
     placeholder: 'MASK',
+    // YAML reads 0x3fffff00 as a number.
+    json: { type: ['string', 'integer'], pattern: '^0x[0-9a-fA-F]{1,8}$' },
     parse: (given) => {
       const problem = `is not one run of at least ${MIN_MARK_BITS} bits such as 0x3fffff00`
       if (!/^0x[0-9a-f]{1,8}$/i.test(given)) return { problem }
@@ -79,6 +89,7 @@ export function duration(min: string, max: string = MAX_TIMER): ValueType<number
   return {
     placeholder: 'DURATION',
     range,
+    json: { type: 'string', pattern: DURATION_PATTERN },
     parse: (given) => {
       const value = parseDuration(given)
       if (value === undefined) {
@@ -103,6 +114,7 @@ export function oneOf<const W extends string>(
   return {
     placeholder: words.join('|'),
     words,
+    json: { type: 'string', enum: words },
     parse: (given) => {
       const value = words.find((word) => word === given)
       if (value !== undefined) return { value }
@@ -115,10 +127,23 @@ export function oneOf<const W extends string>(
   }
 }
 
+/** An IP address, printed canonically. */
+export function ipAddress(): ValueType<string> {
+  return {
+    placeholder: 'IP',
+    json: { type: 'string' },
+    parse: (given) => {
+      const value = parseIpAddress(given)
+      return value === undefined ? { problem: 'is not an IP address' } : { value }
+    },
+  }
+}
+
 /** One CIDR range, or one of each family, separated by a comma (kube-proxy's clusterCIDR). */
 export function rangePair(): ValueType<readonly IpRange[]> {
   return {
     placeholder: 'CIDR[,CIDR]',
+    json: { type: 'string' },
     parse: (given) => {
       const parsed = parseRanges(given)
       if ('problem' in parsed) return parsed
@@ -133,6 +158,7 @@ export function rangePair(): ValueType<readonly IpRange[]> {
 export function nodeAddresses(): ValueType<'primary' | readonly IpRange[]> {
   return {
     placeholder: 'primary|CIDR[,CIDR...]',
+    json: { type: 'array', items: { type: 'string' } },
     parse: (given) => (given === 'primary' ? { value: given } : parseRanges(given)),
   }
 }
@@ -155,6 +181,7 @@ function parseRanges(given: string): Parsed<readonly IpRange[]> {
 export function bindAddress(defaultPort: number): ValueType<BindAddress | undefined> {
   return {
     placeholder: 'IP[:PORT]',
+    json: { type: 'string' },
     parse: (given) => {
       if (given === '') return { value: undefined }
       const alone = parseIpAddress(given.replace(/^\[(.*)\]$/, '$1'))
@@ -173,6 +200,7 @@ export function bindAddress(defaultPort: number): ValueType<BindAddress | undefi
 export function httpUrl(): ValueType<URL> {
   return {
     placeholder: 'URL',
+    json: { type: 'string', pattern: '^http://' },
     parse: (given) => {
       const url = URL.canParse(given) ? new URL(given) : undefined
       return url?.protocol === 'http:'

@@ -6,7 +6,6 @@
 import type { DiscoveryV1EndpointPort, V1Endpoint, V1EndpointSlice } from '@kubernetes/client-node'
 import { familyOf, parseIpAddress, type IpFamily } from '../lib/ip-address.js'
 import type { Endpoint } from './endpoint.js'
-import { DEFAULT_WEIGHT, endpointWeights } from './endpoint-weights.js'
 import {
   hasKey,
   reportingFor,
@@ -70,12 +69,7 @@ export function decodeEndpointSlice(slice: V1EndpointSlice, nodeName: string): D
       serviceKey: `${identity.namespace}/${serviceName}`,
       ipFamily,
       ports: portsOf(slice.ports, report),
-      endpoints: endpointsOf(slice.endpoints, {
-        ipFamily,
-        nodeName,
-        weights: endpointWeights(slice.metadata?.annotations, report),
-        report,
-      }),
+      endpoints: endpointsOf(slice.endpoints, { ipFamily, nodeName, report }),
     },
     problems,
   }
@@ -114,12 +108,7 @@ function portsOf(
 
 function endpointsOf(
   endpoints: readonly V1Endpoint[] | undefined,
-  context: {
-    ipFamily: IpFamily
-    nodeName: string
-    weights: ReadonlyMap<string, number>
-    report: ReportField
-  },
+  context: { ipFamily: IpFamily; nodeName: string; report: ReportField },
 ): SliceEndpoint[] {
   const usable: SliceEndpoint[] = []
   for (const [index, endpoint] of itemsOf(endpoints)) {
@@ -132,17 +121,13 @@ function endpointsOf(
         `${quote(text)} is not an ${context.ipFamily} address; the endpoint is left out`,
       )
     } else {
-      usable.push(sliceEndpoint(ip, endpoint, context))
+      usable.push(sliceEndpoint(ip, endpoint, context.nodeName))
     }
   }
   return usable
 }
 
-function sliceEndpoint(
-  ip: string,
-  endpoint: V1Endpoint,
-  { nodeName: thisNode, weights }: { nodeName: string; weights: ReadonlyMap<string, number> },
-): SliceEndpoint {
+function sliceEndpoint(ip: string, endpoint: V1Endpoint, thisNode: string): SliceEndpoint {
   const { conditions, hints, targetRef } = endpoint
   const nodeName = textOf(endpoint.nodeName)
   return {
@@ -152,7 +137,6 @@ function sliceEndpoint(
     isReady: conditions?.ready !== false,
     isServing: conditions?.serving !== false,
     isTerminating: conditions?.terminating === true,
-    weight: weights.get(ip) ?? DEFAULT_WEIGHT,
     zoneHints: hintNames(hints?.forZones),
     nodeHints: hintNames(hints?.forNodes),
     nodeName,

@@ -1,3 +1,11 @@
+/** Read at each retry: they may change. */
+export interface RetryBudgetOptions {
+  /** Of the open connections. */
+  readonly percent: number
+  /** Always allowed. */
+  readonly minConcurrency: number
+}
+
 /**
  * Bounds the retries that are under way at one time to a share of the open connections, so that a
  * Service whose endpoints all fail is not hit with a multiple of its load. The rule is Envoy's
@@ -5,14 +13,12 @@
  * endpoint that refuses at once costs next to nothing of the budget, one that times out costs a lot.
  */
 export class RetryBudget {
-  readonly #percent: number
-  readonly #minConcurrency: number
+  readonly #options: RetryBudgetOptions
   #underWay = 0
   #refused = 0
 
-  constructor(options: { readonly percent: number; readonly minConcurrency: number }) {
-    this.#percent = options.percent
-    this.#minConcurrency = options.minConcurrency
+  constructor(options: RetryBudgetOptions) {
+    this.#options = options
   }
 
   get underWay(): number {
@@ -29,10 +35,8 @@ export class RetryBudget {
    * Who got true calls `release` when that try has ended, however it ended.
    */
   tryAcquire(openConnections: number): boolean {
-    const allowed = Math.max(
-      this.#minConcurrency,
-      Math.floor((openConnections * this.#percent) / 100),
-    )
+    const { percent, minConcurrency } = this.#options
+    const allowed = Math.max(minConcurrency, Math.floor((openConnections * percent) / 100))
     if (this.#underWay >= allowed) {
       this.#refused++
       return false

@@ -7,13 +7,13 @@
  * A change is applied to the model at once and reaches the datapath with the next run. Nothing is
  * synced before the source's first complete list.
  */
+import type { RunConfig } from '../config/run-config.js'
 import type { Clock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
 import type { Datapath } from '../datapath/datapath.js'
 import { ClusterState } from '../model/cluster-state.js'
-import type { ObjectProblem, Snapshot } from '../model/snapshot.js'
+import type { Snapshot } from '../model/snapshot.js'
 import type { Logger } from '../observe/log.js'
-import { type AnnotationReader, newAnnotationProblems } from '../policy/annotation-problems.js'
 import type { ClusterChange, ClusterSource } from '../source/cluster-source.js'
 import { SyncRunner } from './sync-runner.js'
 
@@ -26,10 +26,8 @@ export interface ServiceProxyOptions {
   readonly datapath: Datapath
   readonly clock: Clock
   readonly log: Logger
-  readonly minSyncPeriodMs: number
-  readonly syncPeriodMs: number
-  /** Who reads annotations of Services, for what is wrong with them. */
-  readonly annotationReaders: readonly AnnotationReader[]
+  /** Read at each run: a reload may change them. */
+  readonly config: Pick<RunConfig, 'minSyncPeriodMs' | 'syncPeriodMs'>
   /** A change is waiting for the datapath. */
   readonly onQueued: () => void
   /** The datapath is in accord with the Snapshot. */
@@ -41,8 +39,6 @@ export class ServiceProxy {
   readonly #state: ClusterState
   readonly #runner: SyncRunner
   #snapshot: Snapshot
-  /** The latest one whose annotations have been read. */
-  #checked: Snapshot
   #warnings: readonly string[] = []
   #lastSyncAt: Date | undefined
   #lastSyncError: string | undefined
@@ -51,11 +47,14 @@ export class ServiceProxy {
     this.#options = options
     this.#state = new ClusterState({ nodeName: options.nodeName })
     this.#snapshot = this.#state.snapshot()
-    this.#checked = this.#snapshot
     this.#runner = new SyncRunner({
       clock: options.clock,
-      minIntervalMs: options.minSyncPeriodMs,
-      periodMs: options.syncPeriodMs,
+      get minIntervalMs() {
+        return options.config.minSyncPeriodMs
+      },
+      get periodMs() {
+        return options.config.syncPeriodMs
+      },
       retryMs: RETRY_MS,
       sync: () => this.#sync(),
       onError: (error, retryInMs) => {
@@ -107,22 +106,16 @@ export class ServiceProxy {
 
   #apply(changes: readonly ClusterChange[]): void {
     this.#state.apply(changes)
-    this.#report(this.#state.takeProblems())
-    this.#options.onQueued()
-    this.#runner.request()
-  }
-
-  #report(problems: readonly ObjectProblem[]): void {
-    for (const { object, field, message } of problems) {
+    for (const { object, field, message } of this.#state.takeProblems()) {
       this.#options.log.warn({ object, field }, `${object}: ${field}: ${message}`)
     }
+    this.#options.onQueued()
+    this.#runner.request()
   }
 
   async #sync(): Promise<void> {
     const { datapath, log, clock, onSynced } = this.#options
     const snapshot = this.#state.snapshot()
-    this.#report(newAnnotationProblems(this.#checked, snapshot, this.#options.annotationReaders))
-    this.#checked = snapshot
     const isNew = snapshot !== this.#snapshot || this.#lastSyncAt === undefined
     const startedMs = clock.nowMs()
     const { warnings } = await datapath.sync(snapshot)

@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../lib/clock.js'
 
+/** The two periods are read at each run: they may change. */
 export interface SyncRunnerOptions {
   readonly clock: Clock
   readonly minIntervalMs: number

@@ -3,6 +3,15 @@ import { optional, row, RUN, type OptionRow } from '../option-row.js'
 import { httpUrl, integer, oneOf, switchType, text } from '../value-type.js'
 
 const STATUS = { section: 'Output', commands: ['status'] } as const
+/** klog's levels: from 4 on it is for debugging, from 6 on every request is told. */
+const VERBOSITY = {
+  json: { type: 'integer', minimum: 0 },
+  read: (verbosity: string): string => {
+    if (!/^\d+$/.test(verbosity)) return verbosity
+    if (Number(verbosity) < 4) return 'info'
+    return Number(verbosity) < 6 ? 'debug' : 'trace'
+  },
+} as const
 
 export const OUTPUT_OPTIONS = {
   url: optional('url', httpUrl(), {
@@ -38,6 +47,8 @@ export const OUTPUT_OPTIONS = {
   logLevel: row('log-level', oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']), 'info', {
     section: 'Output',
     commands: RUN,
+    live: true,
+    kubeProxy: [{ flag: 'v', short: 'v', field: 'logging.verbosity', ...VERBOSITY }],
     help: 'least important messages that are logged to standard error',
   }),
 } as const satisfies Record<string, OptionRow>

@@ -3,6 +3,10 @@ import { row, RUN, type OptionRow } from '../option-row.js'
 import { duration, integer, oneOf } from '../value-type.js'
 
 const PROXY = { section: 'Proxy', commands: RUN } as const
+/** kube-proxy's settings for iptables stand for those of the modes that it does not have. */
+const LIKE_IPTABLES = ['auto', 'userspace', 'nfqueue', 'iptables'] as const
+/** Its flags for iptables set them for nftables too; its fields do not. */
+const NOT_IPVS = [...LIKE_IPTABLES, 'nftables'] as const
 const NOT_HERE = 'is not in this version, which has the userspace and the nfqueue mode'
 
 export const PROXY_OPTIONS = {
@@ -17,6 +21,7 @@ export const PROXY_OPTIONS = {
     {
       ...PROXY,
       help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel; auto is userspace in this version',
+      kubeProxy: [{ field: 'mode' }],
     },
   ),
   userspaceCapture: row(
@@ -35,13 +40,28 @@ export const PROXY_OPTIONS = {
   syncPeriod: row('sync-period', duration('1s'), '30s', {
     ...PROXY,
     help: 'longest time between two syncs, and between two tries of one that fails; a change that waits twice as long makes the proxy unhealthy',
+    live: true,
+    kubeProxy: [
+      { flag: 'iptables-sync-period', modes: NOT_IPVS },
+      { field: 'iptables.syncPeriod', modes: LIKE_IPTABLES },
+      { flag: 'ipvs-sync-period', field: 'ipvs.syncPeriod', modes: ['ipvs'] },
+      { field: 'nftables.syncPeriod', modes: ['nftables'] },
+    ],
   }),
   minSyncPeriod: row('min-sync-period', duration('0s'), '0s', {
     ...PROXY,
     help: 'pause after a sync before the next one, however many changes there are',
+    live: true,
+    kubeProxy: [
+      { flag: 'iptables-min-sync-period', modes: NOT_IPVS },
+      { field: 'iptables.minSyncPeriod', modes: LIKE_IPTABLES },
+      { flag: 'ipvs-min-sync-period', field: 'ipvs.minSyncPeriod', modes: ['ipvs'] },
+      { field: 'nftables.minSyncPeriod', modes: ['nftables'] },
+    ],
   }),
   drainTimeout: row('drain-timeout', duration('0s'), '25s', {
     ...PROXY,
     help: 'how long a stop waits for open connections to end',
+    live: true,
   }),
 } as const satisfies Record<string, OptionRow>

@@ -15,7 +15,7 @@ import type { Snapshot } from '../../model/snapshot.js'
 import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
 import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
-import { readBalancerSettings } from '../../policy/balancer/settings.js'
+import { DEFAULT_BALANCER, isBalancerName } from '../../policy/balancer/registry.js'
 import { IPV6_NEEDS, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import type { LayoutOptions } from '../nftables/layout.js'
 import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
@@ -72,7 +72,6 @@ export async function startNfqueue(context: NfqueueContext) {
       canSendAgain: sender.isUsable,
       masqueradeAll: config.masqueradeAll,
       affinityMaxClients: config.affinityMaxClients,
-      balancers: config.balancers,
       counters: counters.memory,
     },
     {
@@ -141,7 +140,7 @@ function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
 
 /** The nfqueue mode's part of the status. */
 function statusReader(
-  { nfqueue, balancers }: RunConfig,
+  { nfqueue }: RunConfig,
   datapath: NfqueueProxier,
   counters: SteeringCounters,
   sockets: () => Pick<SteeringStatus, 'queueBufferBytes' | 'eventBufferBytes' | 'sendFailures'>,
@@ -169,8 +168,8 @@ function statusReader(
         action: 'steer',
       })),
       balancerOf: (id: string) => {
-        const port = snapshot.servicePorts.get(id)?.servicePort
-        return port === undefined ? '' : readBalancerSettings(port, balancers).settings.name
+        const wanted = snapshot.servicePorts.get(id)?.servicePort.annotations['balancer']
+        return wanted !== undefined && isBalancerName(wanted) ? wanted : DEFAULT_BALANCER
       },
       udpSessions: 0,
       affinityClients: 0,

@@ -5,7 +5,7 @@
  *   Snapshot -> vip-plan -> vip-listeners -> capture          (control: once per sync)
  *   client -> vip-listener -> tcp-relay | udp-relay -> endpoint-connect -> endpoint
  */
-import type { RunConfig } from '../../config/run-config.js'
+import type { RunConfig, UserspaceConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
 import { podRanges } from '../../model/pod-ranges.js'
 import type { Snapshot } from '../../model/snapshot.js'
@@ -44,31 +44,32 @@ export class UserspaceProxier implements Datapath {
 
   constructor(options: UserspaceProxierOptions) {
     this.#options = options
-    const { config, clock, capture, picker, traffic } = options
-    const { userspace } = config
-    this.#budget = new RetryBudget({
-      percent: userspace.retryBudgetPercent,
-      minConcurrency: userspace.retryMinConcurrency,
-    })
-    const sockets = new EndpointSockets({
-      picker,
-      clientSource: this.#clientSource,
-      keepsClientAddress: capture.keepsClientAddress,
-      masqueradeAll: config.masqueradeAll,
-    })
+    const { clock, capture, picker, traffic } = options
+    const { userspace, masqueradeAll } = options.config // Read by getters: a reload changes it.
+    this.#budget = retryBudget(userspace)
+    const { keepsClientAddress } = capture
     const clientSource = this.#clientSource
+    const sockets = new EndpointSockets({ picker, clientSource, keepsClientAddress, masqueradeAll })
     this.#tcpRelay = new TcpRelay({
       clientSource,
       traffic,
-      maxConnections: userspace.maxConnections,
-      idleMs: userspace.tcpIdleTimeoutMs,
-      halfClosedMs: userspace.tcpHalfCloseTimeoutMs,
+      get maxConnections() {
+        return userspace.maxConnections
+      },
+      get idleMs() {
+        return userspace.tcpIdleTimeoutMs
+      },
+      get halfClosedMs() {
+        return userspace.tcpHalfCloseTimeoutMs
+      },
       services: {
         picker,
         clock,
         budget: this.#budget,
         attempts: userspace.connectAttempts,
-        timeoutMs: userspace.connectTimeoutMs,
+        get timeoutMs() {
+          return userspace.connectTimeoutMs
+        },
         connect: sockets.connectTcp,
         openConnections: () => this.#tcpRelay.connectionCount,
       },
@@ -81,9 +82,15 @@ export class UserspaceProxier implements Datapath {
         picker,
         clock,
         attempts: userspace.connectAttempts,
-        retryWithinMs: userspace.connectTimeoutMs,
-        timeoutMs: userspace.udpTimeoutMs,
-        streamTimeoutMs: userspace.udpStreamTimeoutMs,
+        get retryWithinMs() {
+          return userspace.connectTimeoutMs
+        },
+        get timeoutMs() {
+          return userspace.udpTimeoutMs
+        },
+        get streamTimeoutMs() {
+          return userspace.udpStreamTimeoutMs
+        },
         connect: sockets.connectUdp,
       },
     })
@@ -175,4 +182,15 @@ export class UserspaceProxier implements Datapath {
     )
     return { vips: captured, drainingAddresses }
   }
+}
+
+function retryBudget(userspace: UserspaceConfig): RetryBudget {
+  return new RetryBudget({
+    get percent() {
+      return userspace.retryBudgetPercent
+    },
+    get minConcurrency() {
+      return userspace.retryMinConcurrency
+    },
+  })
 }

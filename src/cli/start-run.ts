@@ -1,0 +1,50 @@
+/** `kube-sluice run` from its words: what it does besides running, and the log that it runs with. */
+import { writeFile } from 'node:fs/promises'
+import { configFileText } from '../config/config-documents.js'
+import { loadRun } from '../config/load.js'
+import { setUpNode } from '../kernel/set-up-node.js'
+import { messageOf, SluiceError } from '../lib/errors.js'
+import { createLog } from '../observe/log.js'
+import { LiveOptions } from './live-options.js'
+import { run } from './run.js'
+
+export interface StartRunContext {
+  readonly signal: AbortSignal
+  readonly version: string
+  readonly write: (text: string) => void
+}
+
+/** Returns the exit status. Throws SluiceError for a bad configuration, and what `run` throws. */
+export async function startRun(
+  words: readonly string[],
+  { signal, version, write }: StartRunContext,
+): Promise<number> {
+  const loaded = loadRun(words)
+  const { config, options } = loaded
+  const { writeConfigTo } = options.values
+  if (writeConfigTo !== undefined) {
+    await writeConfig(writeConfigTo, configFileText(options))
+    write(`wrote ${writeConfigTo}\n`)
+    return 0
+  }
+  const log = createLog(config.logLevel)
+  for (const warning of options.warnings) log.warn(warning)
+  setUpNode(config.nodeSetup, log)
+  if (options.values.initOnly) return 0
+  const settings = new LiveOptions(words, loaded, log)
+  try {
+    return await run(config, { signal, log, version, options: () => settings.options })
+  } finally {
+    settings.close()
+  }
+}
+
+async function writeConfig(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(file, text)
+  } catch (error) {
+    throw new SluiceError('ERR_USAGE', `--write-config-to ${file}: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+}
