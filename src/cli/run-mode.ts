@@ -12,7 +12,6 @@ import type { StatusInputs } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
 import { Traffic } from '../observe/traffic.js'
 import { AffinityTable } from '../policy/affinity.js'
-import { balancerFor, balancerNames } from '../policy/balancer/registry.js'
 import { EndpointPicker } from '../policy/endpoint-picker.js'
 import type { Snapshot } from '../model/snapshot.js'
 
@@ -87,14 +86,7 @@ function startUserspace(config: RunConfig, log: Logger, kernel: KernelCapabiliti
     affinity,
     clock: systemClock,
     random: Math.random,
-    balancerFor: ({ id, annotations }) =>
-      balancerFor(annotations, (name) => {
-        log.warn(
-          { servicePort: id, balancer: name },
-          `Service port ${id}: annotation kube-sluice.io/balancer: no balancer "${name}"; ` +
-            `round-robin it is, choose one of: ${balancerNames().join(', ')}`,
-        )
-      }),
+    balancers: config.balancers,
   })
   const traffic = new Traffic()
   const datapath = new UserspaceProxier({

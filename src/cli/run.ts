@@ -11,6 +11,7 @@ import { messageOf } from '../lib/errors.js'
 import { buildStatus } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
 import type { ProxyStatus } from '../observe/status.js'
+import { readBalancerSettings } from '../policy/balancer/settings.js'
 import { ManifestSource } from '../source/manifests/manifest-source.js'
 import { ServiceProxy } from '../sync/service-proxy.js'
 import { serveHttp } from './run-http.js'
@@ -60,6 +61,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     clock: systemClock,
     log,
     config,
+    annotationReaders: [(port) => readBalancerSettings(port, config.balancers).problems],
     onQueued: () => {
       http.health.queued()
     },

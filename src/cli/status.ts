@@ -56,7 +56,7 @@ export function statusTable(status: ProxyStatus, namespace: string | undefined):
     ...status.warnings.map((warning) => `warning: ${warning}`),
   ]
   const rows = [
-    ['SERVICE / ENDPOINT', 'STATE', 'ACTIVE', 'TOTAL', 'FAILED', 'RETRIES'],
+    ['SERVICE / ENDPOINT', 'STATE', 'WEIGHT', 'ACTIVE', 'TOTAL', 'FAILED', 'RETRIES'],
     ...services.flatMap(serviceRows),
   ]
   return `${head.join('\n')}\n\n${columns(rows)}\n`
@@ -76,11 +76,13 @@ function serviceRows(service: ServicePortStatus): string[][] {
     [
       `${service.name} ${service.protocol} ${vips.join(' ')}`,
       service.balancer,
+      '',
       ...counts.map(String),
     ],
     ...service.endpoints.map((endpoint) => [
       `  ${endpoint.address}${endpoint.pod === undefined ? '' : ` ${endpoint.pod}`}`,
       stateOf(endpoint),
+      String(endpoint.weight),
       String(endpoint.activeConnections),
       String(endpoint.totalConnections),
       String(endpoint.connectFailures),
@@ -92,6 +94,7 @@ function serviceRows(service: ServicePortStatus): string[][] {
 function stateOf(endpoint: EndpointStatus): string {
   if (endpoint.terminating) return endpoint.inUse ? 'terminating, in use' : 'terminating'
   if (!endpoint.ready) return 'not ready'
+  if (endpoint.weight === 0) return 'draining'
   return endpoint.inUse ? 'ready' : 'ready, elsewhere'
 }
 

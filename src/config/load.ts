@@ -107,6 +107,7 @@ export function runConfigOf(values: OptionValues): RunConfig {
     minSyncPeriodMs: values.minSyncPeriod,
     drainTimeoutMs: values.drainTimeout,
     affinityMaxClients: values.affinityMaxClients,
+    balancers: { name: values.defaultBalancer },
     userspace: userspaceConfigOf(values),
     nfqueue: nfqueueConfigOf(values),
     nodeSetup: nodeSetupOf(values),

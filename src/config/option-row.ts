@@ -19,6 +19,7 @@ export const SECTIONS = [
   'Objects and node',
   'Proxy',
   'Traffic policy',
+  'Balancers',
   'Userspace mode: TCP',
   'Userspace mode: UDP',
   'Nfqueue mode',

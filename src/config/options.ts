@@ -12,6 +12,7 @@ import {
   type OptionalRow,
   type OptionRow,
 } from './option-row.js'
+import { BALANCER_OPTIONS } from './options/balancers.js'
 import { HTTP_OPTIONS } from './options/http.js'
 import { NFQUEUE_OPTIONS } from './options/nfqueue.js'
 import { NODE_SETUP_OPTIONS } from './options/node-setup.js'
@@ -27,6 +28,7 @@ export const OPTIONS = {
   ...NODE_OPTIONS,
   ...PROXY_OPTIONS,
   ...TRAFFIC_OPTIONS,
+  ...BALANCER_OPTIONS,
   ...USERSPACE_OPTIONS,
   ...NFQUEUE_OPTIONS,
   ...NODE_SETUP_OPTIONS,

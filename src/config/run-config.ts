@@ -1,6 +1,7 @@
 /** The validated configuration of `kube-sluice run`: what load.ts makes of flags, file and defaults. */
 import type { IpRange } from '../lib/ip-address.js'
 import type { NodeSetup } from '../kernel/set-up-node.js'
+import type { BalancerDefaults } from '../policy/balancer/settings.js'
 
 export type ProxyMode = 'auto' | 'userspace' | 'nfqueue' | 'iptables' | 'ipvs' | 'nftables'
 export type CaptureName = 'anyip' | 'redirect' | 'tproxy'
@@ -83,6 +84,8 @@ export interface RunConfig {
   readonly drainTimeoutMs: number
   /** Clients remembered for session affinity, over all Service ports. */
   readonly affinityMaxClients: number
+  /** For Services whose annotations do not say otherwise. */
+  readonly balancers: BalancerDefaults
   readonly userspace: UserspaceConfig
   readonly nfqueue: NfqueueConfig
   readonly nodeSetup: NodeSetup

@@ -1,7 +1,8 @@
 /**
  * What this node's kernel and tools can do, found out by doing it: each script of probe-script.ts
- * in a network namespace of its own (`unshare --net`), sockets by opening them unbound. Nothing of
- * the node is changed; the kernel may load modules on demand, as it would later.
+ * in a network namespace of its own (`unshare --net`), or on the node where the process may make no
+ * namespace (a container without CAP_SYS_ADMIN); sockets by opening them unbound. Nothing of the node
+ * is changed; the kernel may load modules on demand, as it would later.
  */
 import { createRequire } from 'node:module'
 
@@ -9,7 +10,7 @@ import { messageOf } from '../lib/errors.js'
 import { compileSourceFilter } from '../packet/source-filter.js'
 import { firstLine, installCommand, type RunCommand } from './command.js'
 import type { IptablesVariant } from './iptables.js'
-import { type ProbeScript, probeScripts, variantScript } from './probe-script.js'
+import { type ProbePlace, type ProbeScript, probeScripts, variantScript } from './probe-script.js'
 import { closeSocket, openSocket } from './socket.js'
 
 export type CapabilityName =
@@ -40,13 +41,17 @@ const CONCURRENCY = 4
 
 /** Tries everything. Takes about a second; throws nothing, what fails is a result. */
 export async function probeCapabilities(run: RunCommand): Promise<KernelCapabilities> {
-  const iptablesVariant = await findVariant(run)
-  const scripts = Object.entries(probeScripts(iptablesVariant)) as [CapabilityName, ProbeScript][]
+  const place = await findPlace(run)
+  const iptablesVariant = await findVariant(run, place)
+  const scripts = Object.entries(probeScripts(iptablesVariant, place)) as [
+    CapabilityName,
+    ProbeScript,
+  ][]
   const capabilities = new Array<Capability>(scripts.length)
   const rest = scripts.entries()
   const work = async (): Promise<void> => {
     for (const [index, [name, script]] of rest) {
-      capabilities[index] = await probeScript(run, name, script)
+      capabilities[index] = await probeScript(run, name, { ...script, place })
     }
   }
   await Promise.all(Array.from({ length: CONCURRENCY }, work))
@@ -62,9 +67,15 @@ export function capabilityOf(
   return capabilities.find((capability) => capability.name === name) ?? unknown
 }
 
-async function findVariant(run: RunCommand): Promise<IptablesVariant> {
+/** A namespace that cannot be made for want of rights is one thing; no unshare(1) is for the user to mend. */
+async function findPlace(run: RunCommand): Promise<ProbePlace> {
+  const reason = await tryScript(run, 'true', 'scratch')
+  return reason !== undefined && isDenied(reason) ? 'node' : 'scratch'
+}
+
+async function findVariant(run: RunCommand, place: ProbePlace): Promise<IptablesVariant> {
   for (const variant of ['', '-legacy', '-nft'] as const) {
-    const reason = await tryScript(run, variantScript(variant))
+    const reason = await tryScript(run, variantScript(variant, place), place)
     if (reason === undefined) return variant
   }
   // None works: the messages are to be those of the one that people know.
@@ -74,9 +85,9 @@ async function findVariant(run: RunCommand): Promise<IptablesVariant> {
 async function probeScript(
   run: RunCommand,
   name: CapabilityName,
-  { script, fix }: ProbeScript,
+  { script, fix, place }: ProbeScript & { readonly place: ProbePlace },
 ): Promise<Capability> {
-  const reason = await tryScript(run, script)
+  const reason = await tryScript(run, script, place)
   if (reason === undefined) return { name, usable: true }
   const missing = /: ([\w-]+): not found$/.exec(reason)?.[1]
   if (missing !== undefined) {
@@ -87,14 +98,27 @@ async function probeScript(
 }
 
 function unusable(name: CapabilityName, reason: string, fix: string): Capability {
-  const isDenied = /Operation not permitted|Permission denied/i.test(reason)
-  return { name, usable: false, reason, fix: isDenied ? 'run as root (CAP_NET_ADMIN)' : fix }
+  return {
+    name,
+    usable: false,
+    reason,
+    fix: isDenied(reason) ? 'run as root (CAP_NET_ADMIN)' : fix,
+  }
+}
+
+function isDenied(reason: string): boolean {
+  return /Operation not permitted|Permission denied/i.test(reason)
 }
 
 /** Why the script failed, or undefined. */
-async function tryScript(run: RunCommand, script: string): Promise<string | undefined> {
+async function tryScript(
+  run: RunCommand,
+  script: string,
+  place: ProbePlace,
+): Promise<string | undefined> {
+  const [tool, ...args] = place === 'scratch' ? ['unshare', '--net', 'sh', '-e'] : ['sh', '-e']
   try {
-    const { status, stderr } = await run('unshare', ['--net', 'sh', '-e'], script)
+    const { status, stderr } = await run(tool, args, script)
     return status === 0 ? undefined : (firstLine(stderr) ?? `exit ${status}`)
   } catch (error) {
     return messageOf(error)

@@ -19,13 +19,18 @@ type TopologyMode = 'same-node' | 'same-zone' | 'none'
  *   local    ready ones of this node, whatever the hints; if there is none, those of this node that
  *            still serve while they terminate, even when another node has ready ones
  *
- * A set that no destination of the port uses is empty. All three lists keep the order of `endpoints`.
+ * An endpoint of weight 0 is drained: it is in neither, as if it were not there, but it keeps the
+ * connections that it has. When all are drained the port has none: that is what the operator said.
+ *
+ * A set that no destination of the port uses is empty. All three lists keep the order of `all`.
  */
 export function categorizeEndpoints(
-  endpoints: readonly Endpoint[],
+  all: readonly Endpoint[],
   servicePort: ServicePort,
   topology: Topology,
 ): CategorizedEndpoints {
+  const isDraining = all.some(({ weight }) => weight === 0)
+  const endpoints = isDraining ? all.filter(({ weight }) => weight > 0) : all
   const cluster = usesClusterEndpoints(servicePort) ? clusterEndpoints(endpoints, topology) : []
   if (!usesLocalEndpoints(servicePort)) {
     return { cluster, local: [], reachable: cluster, hasAny: cluster.length > 0 }

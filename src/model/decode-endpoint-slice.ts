@@ -6,6 +6,7 @@
 import type { DiscoveryV1EndpointPort, V1Endpoint, V1EndpointSlice } from '@kubernetes/client-node'
 import { familyOf, parseIpAddress, type IpFamily } from '../lib/ip-address.js'
 import type { Endpoint } from './endpoint.js'
+import { DEFAULT_WEIGHT, endpointWeights } from './endpoint-weights.js'
 import {
   hasKey,
   reportingFor,
@@ -69,7 +70,12 @@ export function decodeEndpointSlice(slice: V1EndpointSlice, nodeName: string): D
       serviceKey: `${identity.namespace}/${serviceName}`,
       ipFamily,
       ports: portsOf(slice.ports, report),
-      endpoints: endpointsOf(slice.endpoints, { ipFamily, nodeName, report }),
+      endpoints: endpointsOf(slice.endpoints, {
+        ipFamily,
+        nodeName,
+        weights: endpointWeights(slice.metadata?.annotations, report),
+        report,
+      }),
     },
     problems,
   }
@@ -108,7 +114,12 @@ function portsOf(
 
 function endpointsOf(
   endpoints: readonly V1Endpoint[] | undefined,
-  context: { ipFamily: IpFamily; nodeName: string; report: ReportField },
+  context: {
+    ipFamily: IpFamily
+    nodeName: string
+    weights: ReadonlyMap<string, number>
+    report: ReportField
+  },
 ): SliceEndpoint[] {
   const usable: SliceEndpoint[] = []
   for (const [index, endpoint] of itemsOf(endpoints)) {
@@ -121,13 +132,17 @@ function endpointsOf(
         `${quote(text)} is not an ${context.ipFamily} address; the endpoint is left out`,
       )
     } else {
-      usable.push(sliceEndpoint(ip, endpoint, context.nodeName))
+      usable.push(sliceEndpoint(ip, endpoint, context))
     }
   }
   return usable
 }
 
-function sliceEndpoint(ip: string, endpoint: V1Endpoint, thisNode: string): SliceEndpoint {
+function sliceEndpoint(
+  ip: string,
+  endpoint: V1Endpoint,
+  { nodeName: thisNode, weights }: { nodeName: string; weights: ReadonlyMap<string, number> },
+): SliceEndpoint {
   const { conditions, hints, targetRef } = endpoint
   const nodeName = textOf(endpoint.nodeName)
   return {
@@ -137,6 +152,7 @@ function sliceEndpoint(ip: string, endpoint: V1Endpoint, thisNode: string): Slic
     isReady: conditions?.ready !== false,
     isServing: conditions?.serving !== false,
     isTerminating: conditions?.terminating === true,
+    weight: weights.get(ip) ?? DEFAULT_WEIGHT,
     zoneHints: hintNames(hints?.forZones),
     nodeHints: hintNames(hints?.forNodes),
     nodeName,

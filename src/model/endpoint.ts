@@ -14,6 +14,8 @@ export interface Endpoint {
   readonly isServing: boolean
   /** conditions.terminating is true */
   readonly isTerminating: boolean
+  /** Its share among the endpoints of the Service port, 0..256; 0: it gets no new connections. */
+  readonly weight: number
   /** hints.forZones / hints.forNodes; empty without hints. */
   readonly zoneHints: readonly string[]
   readonly nodeHints: readonly string[]

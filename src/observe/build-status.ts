@@ -79,6 +79,7 @@ function servicePortStatus(
         terminating: endpoint.isTerminating,
         local: endpoint.isLocal,
         inUse: inUse.has(endpoint.id),
+        weight: endpoint.weight,
         activeConnections,
         totalConnections,
         connectFailures,

@@ -12,6 +12,8 @@ export interface EndpointStatus {
   readonly local: boolean
   /** Whether new connections may go there now. */
   readonly inUse: boolean
+  /** 0: it is drained. */
+  readonly weight: number
   readonly activeConnections: number
   readonly totalConnections: number
   readonly connectFailures: number

@@ -8,12 +8,20 @@
  */
 import type { Clock } from '../lib/clock.js'
 import type { Endpoint } from '../model/endpoint.js'
-import type { ServicePort } from '../model/service-port.js'
+import { sameValue } from '../model/share-structure.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
 import { selectEndpoints, type SourceKind, type VipKind } from '../model/vip.js'
 import type { AffinityTable } from './affinity.js'
-import type { Balancer, PickContext } from './balancer/balancer.js'
+import type { Balancer, EndpointStates, PickContext } from './balancer/balancer.js'
+import { createBalancer } from './balancer/registry.js'
+import {
+  BALANCER_DEFAULTS,
+  readBalancerSettings,
+  type BalancerDefaults,
+  type BalancerSettings,
+} from './balancer/settings.js'
 import { FailingEndpoints } from './failing-endpoints.js'
+import { OpenConnections, type OpenCounts } from './open-connections.js'
 
 /** A new connection, as far as the choice of an endpoint goes. */
 export interface NewConnection {
@@ -25,11 +33,11 @@ export interface NewConnection {
 }
 
 /**
- * `endpoint`: go there, and tell `balancer` how it went. `reject` and `drop` as the traffic policy
- * says. `exhausted`: every endpoint has been tried.
+ * `endpoint`: go there, and tell how it went: `opened` and `closed` once each, between them what is
+ * known. `reject` and `drop` as the traffic policy says. `exhausted`: every endpoint has been tried.
  */
 export type Pick =
-  | { readonly verdict: 'endpoint'; readonly endpoint: Endpoint; readonly balancer: Balancer }
+  | { readonly verdict: 'endpoint'; readonly endpoint: Endpoint }
   | { readonly verdict: 'reject' | 'drop' | 'exhausted' }
 
 export interface EndpointPickerOptions {
@@ -37,14 +45,35 @@ export interface EndpointPickerOptions {
   readonly clock: Clock
   /** Uniform in [0, 1). */
   readonly random: () => number
-  readonly balancerFor: (servicePort: ServicePort) => Balancer
+  /** For Services whose annotations say nothing; round robin when it is absent. */
+  readonly balancers?: BalancerDefaults
+  /** Where open connections are counted; undefined: here, by `opened` and `closed`. */
+  readonly openCounts?: OpenCounts
 }
 
 interface Entry {
   state: ServicePortState
-  readonly cluster: Balancer
-  readonly local: Balancer
+  settings: BalancerSettings
+  cluster: Balancer
+  local: Balancer
   readonly failing: FailingEndpoints
+  /** What its balancers are told of endpoints. */
+  readonly states: EndpointStates
+}
+
+/** The pick at hand, for balancers: one object for all. */
+class CurrentPick implements PickContext {
+  connection: NewConnection | undefined
+  nowMs = 0
+  random = 0
+
+  get clientIp(): string {
+    return this.connection?.clientIp ?? ''
+  }
+
+  get clientPort(): number {
+    return this.connection?.clientPort ?? 0
+  }
 }
 
 const REJECT: Pick = { verdict: 'reject' }
@@ -54,9 +83,15 @@ const EXHAUSTED: Pick = { verdict: 'exhausted' }
 export class EndpointPicker {
   readonly #options: EndpointPickerOptions
   readonly #entries = new Map<string, Entry>()
+  /** Undefined when somebody else counts. */
+  readonly #open: OpenConnections | undefined
+  readonly #openCounts: OpenCounts
+  readonly #context = new CurrentPick()
 
   constructor(options: EndpointPickerOptions) {
     this.#options = options
+    this.#open = options.openCounts === undefined ? new OpenConnections() : undefined
+    this.#openCounts = options.openCounts ?? this.#open ?? { of: () => 0 }
   }
 
   /** Goes over to a Snapshot; from the next pick on only its endpoints are chosen. */
@@ -105,19 +140,44 @@ export class EndpointPicker {
     const pinned = this.#pinned(entry.state, connection, nowMs)
     if (pinned !== undefined) {
       const endpoint = findUntried(selection.endpoints, pinned, tried)
-      if (endpoint !== undefined) return { verdict: 'endpoint', endpoint, balancer }
+      if (endpoint !== undefined) return { verdict: 'endpoint', endpoint }
     }
-    const context: PickContext = {
-      clientIp: connection.clientIp,
-      clientPort: connection.clientPort,
-      nowMs,
-      random: this.#options.random(),
-    }
+    const context = this.#context
+    context.connection = connection
+    context.nowMs = nowMs
+    context.random = this.#options.random()
     const avoided = entry.failing.toAvoid(selection.endpoints.length, nowMs)
     const endpoint =
       (avoided.length === 0 ? undefined : balancer.pick(context, [...tried, ...avoided])) ??
       balancer.pick(context, tried)
-    return endpoint === undefined ? EXHAUSTED : { verdict: 'endpoint', endpoint, balancer }
+    return endpoint === undefined ? EXHAUSTED : { verdict: 'endpoint', endpoint }
+  }
+
+  /** The connection was given to the endpoint: it counts as open, while it connects already. */
+  opened(servicePortId: string, endpoint: Endpoint): void {
+    this.#open?.opened(servicePortId, endpoint.id)
+    const entry = this.#entries.get(servicePortId)
+    if (entry === undefined) return
+    entry.cluster.onConnect?.(endpoint)
+    entry.local.onConnect?.(endpoint)
+  }
+
+  /** One that was `opened` has ended, or never came about. */
+  closed(servicePortId: string, endpoint: Endpoint): void {
+    this.#open?.closed(servicePortId, endpoint.id)
+    const entry = this.#entries.get(servicePortId)
+    if (entry === undefined) return
+    entry.cluster.onClose?.(endpoint)
+    entry.local.onClose?.(endpoint)
+  }
+
+  /** The endpoint took this long to answer. */
+  latency(servicePortId: string, endpoint: Endpoint, latencyMs: number): void {
+    const entry = this.#entries.get(servicePortId)
+    if (entry === undefined) return
+    const nowMs = this.#options.clock.nowMs()
+    entry.cluster.onLatency?.(endpoint, latencyMs, nowMs)
+    entry.local.onLatency?.(endpoint, latencyMs, nowMs)
   }
 
   /** The endpoint has answered. */
@@ -144,6 +204,8 @@ export class EndpointPicker {
     if (entry.state.endpoints.some(({ id }) => id === endpoint.id)) {
       entry.failing.failed(endpoint, nowMs)
     }
+    entry.cluster.onConnectFailure?.(endpoint, nowMs)
+    entry.local.onConnectFailure?.(endpoint, nowMs)
     const pinned = this.#pinned(entry.state, connection, nowMs)
     if (pinned === endpoint.id) {
       this.#options.affinity.forget(connection.servicePortId, connection.clientIp)
@@ -158,24 +220,49 @@ export class EndpointPicker {
   }
 
   #updatePort(id: string, state: ServicePortState): void {
-    let entry = this.#entries.get(id)
-    if (entry === undefined) {
-      const { balancerFor } = this.#options
-      const { servicePort } = state
-      entry = {
-        state,
-        cluster: balancerFor(servicePort),
-        local: balancerFor(servicePort),
-        failing: new FailingEndpoints(),
-      }
-      this.#entries.set(id, entry)
-    } else if (entry.state === state) {
-      return
-    }
+    const entry = this.#entries.get(id) ?? this.#newEntry(id, state)
+    if (entry.state === state) return
+    if (entry.state.servicePort !== state.servicePort) this.#chooseBalancers(entry, state)
     entry.state = state
-    entry.cluster.setEndpoints(state.cluster)
-    entry.local.setEndpoints(state.local)
+    this.#setEndpoints(entry)
     entry.failing.retain(state.endpoints)
+  }
+
+  #newEntry(id: string, state: ServicePortState): Entry {
+    const settings = this.#settingsOf(state)
+    const entry: Entry = {
+      state,
+      settings,
+      cluster: createBalancer(settings),
+      local: createBalancer(settings),
+      failing: new FailingEndpoints(),
+      states: {
+        openOf: (endpoint) => this.#openCounts.of(id, endpoint),
+        warmthOf: () => 1,
+      },
+    }
+    this.#entries.set(id, entry)
+    this.#setEndpoints(entry)
+    return entry
+  }
+
+  /** New balancers when the settings have changed; they start from the connections that are open. */
+  #chooseBalancers(entry: Entry, state: ServicePortState): void {
+    const settings = this.#settingsOf(state)
+    if (sameValue(settings, entry.settings)) return
+    entry.settings = settings
+    entry.cluster = createBalancer(settings)
+    entry.local = createBalancer(settings)
+  }
+
+  #settingsOf({ servicePort }: ServicePortState): BalancerSettings {
+    // What is wrong with annotations is told by those who read the objects.
+    return readBalancerSettings(servicePort, this.#options.balancers ?? BALANCER_DEFAULTS).settings
+  }
+
+  #setEndpoints({ state, states, cluster, local }: Entry): void {
+    cluster.setEndpoints(state.cluster, states)
+    local.setEndpoints(state.local, states)
   }
 }
 

@@ -12,8 +12,9 @@ import type { Clock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
 import type { Datapath } from '../datapath/datapath.js'
 import { ClusterState } from '../model/cluster-state.js'
-import type { Snapshot } from '../model/snapshot.js'
+import type { ObjectProblem, Snapshot } from '../model/snapshot.js'
 import type { Logger } from '../observe/log.js'
+import { type AnnotationReader, newAnnotationProblems } from '../policy/annotation-problems.js'
 import type { ClusterChange, ClusterSource } from '../source/cluster-source.js'
 import { SyncRunner } from './sync-runner.js'
 
@@ -28,6 +29,8 @@ export interface ServiceProxyOptions {
   readonly log: Logger
   /** Read at each run: a reload may change them. */
   readonly config: Pick<RunConfig, 'minSyncPeriodMs' | 'syncPeriodMs'>
+  /** Who reads annotations of Services, for what is wrong with them. */
+  readonly annotationReaders: readonly AnnotationReader[]
   /** A change is waiting for the datapath. */
   readonly onQueued: () => void
   /** The datapath is in accord with the Snapshot. */
@@ -39,6 +42,8 @@ export class ServiceProxy {
   readonly #state: ClusterState
   readonly #runner: SyncRunner
   #snapshot: Snapshot
+  /** The latest one whose annotations have been read. */
+  #checked: Snapshot
   #warnings: readonly string[] = []
   #lastSyncAt: Date | undefined
   #lastSyncError: string | undefined
@@ -47,6 +52,7 @@ export class ServiceProxy {
     this.#options = options
     this.#state = new ClusterState({ nodeName: options.nodeName })
     this.#snapshot = this.#state.snapshot()
+    this.#checked = this.#snapshot
     this.#runner = new SyncRunner({
       clock: options.clock,
       get minIntervalMs() {
@@ -106,16 +112,22 @@ export class ServiceProxy {
 
   #apply(changes: readonly ClusterChange[]): void {
     this.#state.apply(changes)
-    for (const { object, field, message } of this.#state.takeProblems()) {
-      this.#options.log.warn({ object, field }, `${object}: ${field}: ${message}`)
-    }
+    this.#report(this.#state.takeProblems())
     this.#options.onQueued()
     this.#runner.request()
+  }
+
+  #report(problems: readonly ObjectProblem[]): void {
+    for (const { object, field, message } of problems) {
+      this.#options.log.warn({ object, field }, `${object}: ${field}: ${message}`)
+    }
   }
 
   async #sync(): Promise<void> {
     const { datapath, log, clock, onSynced } = this.#options
     const snapshot = this.#state.snapshot()
+    this.#report(newAnnotationProblems(this.#checked, snapshot, this.#options.annotationReaders))
+    this.#checked = snapshot
     const isNew = snapshot !== this.#snapshot || this.#lastSyncAt === undefined
     const startedMs = clock.nowMs()
     const { warnings } = await datapath.sync(snapshot)

@@ -2,6 +2,7 @@ import t from 'tap'
 
 import { commandRunner, type RunCommand } from '../../src/kernel/command.js'
 import { capabilityOf, probeCapabilities } from '../../src/kernel/probe-capability.js'
+import { NetworkNamespaces } from '../../src/kernel/netns.js'
 import { SluiceError } from '../../src/lib/errors.js'
 
 const isRoot = process.getuid?.() === 0
@@ -14,10 +15,8 @@ function answering(stderrOf: (script: string) => string | undefined): RunCommand
   }
 }
 
-t.test('the kernel is asked, quickly, and the node is as before', { skip: !isRoot }, async (t) => {
-  const started = performance.now()
+t.test('the kernel is asked', { skip: !isRoot }, async (t) => {
   const kernel = await probeCapabilities(commandRunner())
-  t.ok(performance.now() - started < 3000)
   t.equal(kernel.capabilities.length, new Set(kernel.capabilities.map(({ name }) => name)).size)
   for (const { name, usable, reason, fix } of kernel.capabilities) {
     t.ok(usable || (reason !== undefined && fix !== undefined), `${name}: ${reason ?? 'yes'}`)
@@ -63,3 +62,27 @@ t.test('a probe that cannot even start is a result, not an exception', async (t)
     reason: 'unshare is not installed',
   })
 })
+
+t.test('without the right to make namespaces the node is asked', { skip: !isRoot }, async (t) => {
+  const inScratch = await probeCapabilities(commandRunner())
+  const namespaces = new NetworkNamespaces(`ks-probe-${process.pid}`)
+  t.teardown(() => namespaces.close())
+  const netns = await namespaces.add('node')
+  const run = commandRunner()
+  const inNode: RunCommand = (tool, args, input) =>
+    run('ip', ['netns', 'exec', netns, ...LIKE_A_CONTAINER, tool, ...args], input)
+  // Tools that make a table leave it there, empty.
+  await probeCapabilities(inNode)
+  const before = await stateOf(inNode)
+  const onNode = await probeCapabilities(inNode)
+  t.same(onNode, inScratch, 'the same answers')
+  t.equal(await stateOf(inNode), before, 'and nothing is left')
+})
+
+/** The capabilities of the DaemonSet's container. */
+const LIKE_A_CONTAINER = ['setpriv', '--bounding-set', '-all,+net_admin,+net_raw']
+
+async function stateOf(run: RunCommand): Promise<string> {
+  const script = 'nft list ruleset; ipset save; ip rule; ip route show table all; ip -o link'
+  return (await run('sh', ['-c', script])).stdout
+}

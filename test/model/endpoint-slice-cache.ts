@@ -35,6 +35,7 @@ t.test('an endpoint is translated whole', async (t) => {
       isReady: false,
       isServing: true,
       isTerminating: true,
+      weight: 1,
       zoneHints: ['a', 'b'],
       nodeHints: [NODE],
       nodeName: NODE,

@@ -1,6 +1,5 @@
 import t from 'tap'
 import { AffinityTable } from '../../src/policy/affinity.js'
-import { RoundRobin } from '../../src/policy/balancer/round-robin.js'
 import { EndpointPicker, type NewConnection } from '../../src/policy/endpoint-picker.js'
 import { endpoint, portState, servicePort, snapshotOf } from '../fixtures/endpoint.js'
 import { FakeClock } from '../fixtures/fake-clock.js'
@@ -23,7 +22,6 @@ function setUp() {
     affinity: new AffinityTable({ maxClients: 100 }),
     clock,
     random: () => 0,
-    balancerFor: () => new RoundRobin(),
   })
   const pick = (from = connection(), tried = [] as readonly (typeof a & object)[]) => {
     const picked = picker.pick(from, tried)
@@ -105,4 +103,49 @@ t.test('it is used all the same when nothing else is left', async (t) => {
   picker.connectFailed(connection(), b!)
   t.equal(pick(connection(), [a!]), b!.ip)
   t.equal(pick(connection(), [a!, b!]), 'exhausted')
+})
+
+t.test(
+  'another balancer by annotation: from the next pick on, with the counts as they are',
+  async (t) => {
+    const { picker, pick } = setUp()
+    picker.update(snapshotOf([portState(port, [a!, b!])]))
+    for (let i = 0; i < 3; i++) picker.opened(port.id, a!)
+    picker.opened(port.id, b!)
+    t.equal(picker.balancerOf(port.id), 'round-robin')
+    const least = servicePort({ annotations: { balancer: 'least-connections' } })
+    picker.update(snapshotOf([portState(least, [a!, b!])], 2))
+    t.equal(picker.balancerOf(port.id), 'least-connections')
+    t.strictSame([pick(), pick(), pick()], [b!.ip, b!.ip, b!.ip])
+    picker.opened(port.id, b!)
+    picker.opened(port.id, b!)
+    picker.closed(port.id, a!)
+    t.equal(pick(), a!.ip)
+  },
+)
+
+t.test('an endpoint that comes back has the connections that it still has', async (t) => {
+  const { picker, pick } = setUp()
+  const least = servicePort({ annotations: { balancer: 'least-connections' } })
+  picker.update(snapshotOf([portState(least, [a!, b!])]))
+  picker.opened(port.id, a!)
+  picker.opened(port.id, a!)
+  picker.update(snapshotOf([portState(least, [b!])], 2))
+  picker.closed(port.id, a!)
+  picker.opened(port.id, b!)
+  picker.opened(port.id, b!)
+  picker.update(snapshotOf([portState(least, [a!, b!])], 3))
+  t.equal(pick(), a!.ip)
+  picker.opened(port.id, a!)
+  picker.opened(port.id, a!)
+  t.equal(pick(), b!.ip, 'three to two')
+})
+
+t.test('a changed weight reaches the balancer without a change of the set', async (t) => {
+  const { picker, pick } = setUp()
+  const weighted = servicePort({ annotations: { balancer: 'weighted-round-robin' } })
+  picker.update(snapshotOf([portState(weighted, [a!, b!])]))
+  picker.update(snapshotOf([portState(weighted, [{ ...a!, weight: 9 }, b!])], 2))
+  const picks = Array.from({ length: 100 }, () => pick()).filter((ip) => ip === a!.ip)
+  t.ok(Math.abs(picks.length - 90) <= 2)
 })

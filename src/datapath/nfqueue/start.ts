@@ -15,7 +15,7 @@ import type { Snapshot } from '../../model/snapshot.js'
 import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
 import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
-import { DEFAULT_BALANCER, isBalancerName } from '../../policy/balancer/registry.js'
+import { readBalancerSettings } from '../../policy/balancer/settings.js'
 import { IPV6_NEEDS, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import type { LayoutOptions } from '../nftables/layout.js'
 import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
@@ -72,6 +72,7 @@ export async function startNfqueue(context: NfqueueContext) {
       canSendAgain: sender.isUsable,
       masqueradeAll: config.masqueradeAll,
       affinityMaxClients: config.affinityMaxClients,
+      balancers: config.balancers,
       counters: counters.memory,
     },
     {
@@ -140,7 +141,7 @@ function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
 
 /** The nfqueue mode's part of the status. */
 function statusReader(
-  { nfqueue }: RunConfig,
+  { nfqueue, balancers }: RunConfig,
   datapath: NfqueueProxier,
   counters: SteeringCounters,
   sockets: () => Pick<SteeringStatus, 'queueBufferBytes' | 'eventBufferBytes' | 'sendFailures'>,
@@ -168,8 +169,8 @@ function statusReader(
         action: 'steer',
       })),
       balancerOf: (id: string) => {
-        const wanted = snapshot.servicePorts.get(id)?.servicePort.annotations['balancer']
-        return wanted !== undefined && isBalancerName(wanted) ? wanted : DEFAULT_BALANCER
+        const port = snapshot.servicePorts.get(id)?.servicePort
+        return port === undefined ? '' : readBalancerSettings(port, balancers).settings.name
       },
       udpSessions: 0,
       affinityClients: 0,

@@ -23,7 +23,7 @@ export interface PackedVip {
 export interface PackedPort {
   readonly servicePort: ServicePort
   readonly hasAny: boolean
-  /** One line an endpoint: `SLOT FLAGS ID IP PORT`; see EndpointFlag. */
+  /** One line an endpoint: `SLOT FLAGS ID IP PORT WEIGHT`; see EndpointFlag. */
   readonly endpoints: string
   readonly vips: readonly PackedVip[]
 }
@@ -49,9 +49,9 @@ export function packEndpoints(
       (cluster.has(endpoint) ? EndpointFlag.cluster : 0) |
       (local.has(endpoint) ? EndpointFlag.local : 0) |
       (endpoint.isReady ? EndpointFlag.ready : 0)
-    const { id, ip, port } = endpoint
+    const { id, ip, port, weight } = endpoint
     const slot = slotOf(endpoint)
-    if (slot !== undefined) text += `${slot} ${flags} ${id} ${ip} ${port}\n`
+    if (slot !== undefined) text += `${slot} ${flags} ${id} ${ip} ${port} ${weight}\n`
   }
   return text
 }
@@ -78,7 +78,7 @@ export function unpackPort({ servicePort, hasAny, endpoints: text }: PackedPort)
   const local: SteeredEndpoint[] = []
   for (const line of text.split('\n')) {
     if (line === '') continue
-    const [slot, flagText, id = '', ip = '', port] = line.split(' ')
+    const [slot, flagText, id = '', ip = '', port, weight] = line.split(' ')
     const flags = Number(flagText)
     const isReady = (flags & EndpointFlag.ready) !== 0
     const endpoint: SteeredEndpoint = {
@@ -91,6 +91,7 @@ export function unpackPort({ servicePort, hasAny, endpoints: text }: PackedPort)
       isReady,
       isServing: true,
       isTerminating: !isReady,
+      weight: Number(weight),
       zoneHints: [],
       nodeHints: [],
       nodeName: undefined,

@@ -1,5 +1,6 @@
 /** What the main thread and the steering thread tell each other. */
 import type { MarkLayout } from '../../packet/mark-layout.js'
+import type { BalancerDefaults } from '../../policy/balancer/settings.js'
 import type { PackedPort } from './steered-port.js'
 import type { SteeringCounterMemory } from './steering-counters.js'
 
@@ -18,6 +19,7 @@ export interface SteeringThreadOptions {
   readonly canSendAgain: boolean
   readonly masqueradeAll: boolean
   readonly affinityMaxClients: number
+  readonly balancers: BalancerDefaults
   /** eventfd that says that messages wait. */
   readonly wakeUpFd: number
   readonly counters: SteeringCounterMemory

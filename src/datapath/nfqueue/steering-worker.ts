@@ -15,12 +15,12 @@ import { formatAddressWords, rangeWords } from '../../packet/address-words.js'
 import { ConntrackWord } from '../../packet/conntrack-word.js'
 import { slotOf } from '../../packet/mark-layout.js'
 import { AffinityTable } from '../../policy/affinity.js'
-import { balancerFor, balancerNames } from '../../policy/balancer/registry.js'
 import { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { ConnectionCounts } from './connection-counts.js'
 import { FlowTable, SYN_BYTES } from './flow-table.js'
 import { Steering, type SteeringKernel } from './steering.js'
 import { SteeringCounters } from './steering-counters.js'
+import { SteeredConnections } from './steered-connections.js'
 import { SteeringLoop } from './steering-loop.js'
 import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './steering-message.js'
 import { answersQueueOf } from './steering-rules.js'
@@ -45,17 +45,22 @@ const { layout, queues } = options
 const counters = new SteeringCounters(options.counters)
 const affinity = new AffinityTable({ maxClients: options.affinityMaxClients })
 const netfilter = new Netfilter()
+const connections = new SteeredConnections(counters.open, {
+  opened: (slot) => {
+    const found = vips.bySlot(slot)
+    if (found !== undefined) picker.opened(found.port.id, found.endpoint)
+  },
+  closed: (slot) => {
+    const found = vips.bySlot(slot)
+    if (found !== undefined) picker.closed(found.port.id, found.endpoint)
+  },
+})
 const picker = new EndpointPicker({
   affinity,
   clock: systemClock,
   random: Math.random,
-  balancerFor: ({ id, annotations }) =>
-    balancerFor(annotations, (name) => {
-      warn(
-        `Service port ${id}: annotation kube-sluice.io/balancer: no balancer "${name}"; ` +
-          `round-robin it is, choose one of: ${balancerNames().join(', ')}`,
-      )
-    }),
+  balancers: options.balancers,
+  openCounts: connections,
 })
 const vips = new VipTable(picker)
 const kernel: SteeringKernel = {
@@ -81,6 +86,7 @@ const steering = new Steering({
   attempts: options.attempts,
   canSendAgain: options.canSendAgain,
   masqueradeAll: options.masqueradeAll,
+  connections,
 })
 const queue = new PacketQueue({
   first: queues.first,
@@ -116,10 +122,7 @@ const loop = new SteeringLoop({
   events,
   wakeUp: new WakeUp(options.wakeUpFd),
   steering,
-  counts: new ConnectionCounts(layout, counters.open, {
-    opened: () => undefined,
-    closed: () => undefined,
-  }),
+  counts: new ConnectionCounts(layout, counters.open, connections),
   counters,
   nowMs: () => performance.now(),
   dumpOf: (family) => new ConntrackDump({ family }),

@@ -32,6 +32,7 @@ import {
 import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
 import type { FlowTable } from './flow-table.js'
 import { type SteeringCounters, Total } from './steering-counters.js'
+import type { SteeredConnections } from './steered-connections.js'
 import type { SteeredEndpoint } from './steered-port.js'
 import type { VipEntry, VipTable } from './vip-table.js'
 
@@ -65,6 +66,8 @@ export interface SteeringOptions {
   /** Whether sendAgain works; without it a refusal cannot be held back. */
   readonly canSendAgain: boolean
   readonly masqueradeAll: boolean
+  /** Told of verdicts and of the time. */
+  readonly connections?: Pick<SteeredConnections, 'steered' | 'tick'>
 }
 
 /** A SYN that comes again sooner than this was on the way already when the verdict fell. */
@@ -142,6 +145,7 @@ export class Steering {
 
   /** To be called about once a second. */
   tick(nowMs: number): void {
+    this.#options.connections?.tick(nowMs)
     if (this.#trials.length === 0) return
     const { flows, picker } = this.#options
     this.#trials = this.#trials.filter((trial) => {
@@ -214,6 +218,7 @@ export class Steering {
     flows.tried(place, endpoint.slot)
     const { slot } = endpoint
     counters.steered[slot] = (counters.steered[slot] ?? 0) + 1
+    this.#options.connections?.steered(slot)
     picker.connected(connection, endpoint)
     if (picker.isFailing(connection.servicePortId, endpoint)) this.#putOnTrial(endpoint, place)
     const masquerade = needsMasquerade({

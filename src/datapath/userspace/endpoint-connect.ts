@@ -8,7 +8,6 @@
  */
 import type { Socket } from 'node:net'
 import type { Endpoint } from '../../model/endpoint.js'
-import type { Balancer } from '../../policy/balancer/balancer.js'
 import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
 import type { RetryBudget } from '../../policy/retry-budget.js'
 import type { Clock } from '../../lib/clock.js'
@@ -28,10 +27,10 @@ export interface ConnectServices {
   readonly openConnections: () => number
 }
 
+/** From here on the picker is to be told when the connection has closed. */
 export interface Connected {
   readonly socket: Socket
   readonly endpoint: Endpoint
-  readonly balancer: Balancer
 }
 
 /** undefined: no endpoint could serve the connection. */
@@ -56,6 +55,8 @@ export class EndpointConnect {
   readonly #done: ConnectDone
   readonly #tried: Endpoint[] = []
   #socket: Socket | undefined
+  /** Where a connect is under way. */
+  #connecting: Endpoint | undefined
   #timer: NodeJS.Timeout | undefined
   #holdsRetry = false
 
@@ -80,8 +81,8 @@ export class EndpointConnect {
    * The endpoint reset the connection before a byte went either way: as good as refused. Goes on with
    * the next endpoint and calls `done` once more.
    */
-  again({ endpoint, balancer }: Pick<Connected, 'endpoint' | 'balancer'>): void {
-    this.#failed(endpoint, balancer, 'ECONNRESET')
+  again({ endpoint }: Pick<Connected, 'endpoint'>): void {
+    this.#failed(endpoint, 'ECONNRESET')
   }
 
   /** The client has gone: gives up without calling `done`. */
@@ -98,42 +99,44 @@ export class EndpointConnect {
       this.#finish(undefined)
       return
     }
-    const { endpoint, balancer } = pick
+    const { endpoint } = pick
     this.#tried.push(endpoint)
+    picker.opened(this.#connection.servicePortId, endpoint)
+    this.#connecting = endpoint
     const startedMs = clock.nowMs()
     let socket: Socket
     try {
       socket = connect(endpoint, this.#connection)
     } catch (error) {
-      this.#failed(endpoint, balancer, errnoNameOf(error))
+      this.#failed(endpoint, errnoNameOf(error))
       return
     }
     this.#socket = socket
     // One timer a try: Node keeps those of one duration in one list, so it costs next to nothing.
     this.#timer = setTimeout(() => {
-      if (this.#socket === socket) this.#failed(endpoint, balancer, 'ETIMEDOUT')
+      if (this.#socket === socket) this.#failed(endpoint, 'ETIMEDOUT')
     }, timeoutMs)
     socket.on('error', (error) => {
       // After the connect succeeded, or was given up, errors are somebody else's business.
-      if (this.#socket === socket) this.#failed(endpoint, balancer, errnoNameOf(error))
+      if (this.#socket === socket) this.#failed(endpoint, errnoNameOf(error))
     })
     socket.once('connect', () => {
       if (this.#socket !== socket) return
-      balancer.onConnect?.(endpoint, clock.nowMs() - startedMs)
+      picker.latency(this.#connection.servicePortId, endpoint, clock.nowMs() - startedMs)
       picker.answered(this.#connection, endpoint)
       picker.connected(this.#connection, endpoint)
-      this.#finish({ socket, endpoint, balancer })
+      this.#connecting = undefined
+      this.#finish({ socket, endpoint })
     })
   }
 
-  #failed(endpoint: Endpoint, balancer: Balancer, errnoName: string): void {
+  #failed(endpoint: Endpoint, errnoName: string): void {
     const { picker, budget, attempts, openConnections } = this.#services
     this.#endTry()
     this.#socket?.destroy()
     this.#socket = undefined
     if (!LOCAL_FAILURES.has(errnoName)) {
       this.#counts.endpoint(endpoint.id).connectFailures++
-      balancer.onConnectFailure?.(endpoint)
       picker.connectFailed(this.#connection, endpoint)
     }
     if (this.#tried.length >= attempts || !budget.tryAcquire(openConnections())) {
@@ -154,6 +157,10 @@ export class EndpointConnect {
   #endTry(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    if (this.#connecting !== undefined) {
+      this.#services.picker.closed(this.#connection.servicePortId, this.#connecting)
+      this.#connecting = undefined
+    }
     if (this.#holdsRetry) this.#services.budget.release()
     this.#holdsRetry = false
   }

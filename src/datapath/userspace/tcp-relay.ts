@@ -73,8 +73,12 @@ export class TcpRelay {
         this.#refuse(client, counts)
         return
       }
+      const ended = counts.opened(result.endpoint.id)
       this.#join(client, result, {
-        ended: counts.opened(result.endpoint.id),
+        ended: () => {
+          ended()
+          services.picker.closed(connection.servicePortId, result.endpoint)
+        },
         untouched: () => {
           client.once('close', giveUp)
           connect.again(result)
@@ -111,16 +115,14 @@ export class TcpRelay {
     client.resetAndDestroy()
   }
 
-  #join(client: Socket, { socket, endpoint, balancer }: Connected, on: JoinOutcome): void {
+  #join(client: Socket, { socket }: Connected, on: JoinOutcome): void {
     joinSockets(client, socket, this.#options, {
       closed: () => {
         on.ended()
-        balancer.onClose?.(endpoint)
         this.#forget(client)
       },
       untouched: () => {
         on.ended()
-        balancer.onClose?.(endpoint)
         on.untouched()
       },
     })

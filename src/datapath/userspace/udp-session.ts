@@ -9,7 +9,6 @@
  */
 import type { Socket } from 'node:dgram'
 import type { Endpoint } from '../../model/endpoint.js'
-import type { Balancer } from '../../policy/balancer/balancer.js'
 import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
 import type { ServicePortCounts } from '../../observe/traffic.js'
 import type { Clock } from '../../lib/clock.js'
@@ -49,7 +48,6 @@ export class UdpSession {
   readonly #owner: UdpSessionOwner
   readonly #tried: Endpoint[] = []
   #endpoint: Endpoint | undefined
-  #balancer: Balancer | undefined
   #socket: Socket | undefined
   #isConnected = false
   #kept: Kept[] = []
@@ -111,7 +109,7 @@ export class UdpSession {
       this.close()
       return
     }
-    const { endpoint, balancer } = pick
+    const { endpoint } = pick
     this.#tried.push(endpoint)
     let socket: Socket
     try {
@@ -123,7 +121,7 @@ export class UdpSession {
       return
     }
     this.#endpoint = endpoint
-    this.#balancer = balancer
+    picker.opened(this.connection.servicePortId, endpoint)
     this.#socket = socket
     this.#isConnected = false
     socket.once('connect', () => {
@@ -140,7 +138,6 @@ export class UdpSession {
   #opened(socket: Socket, endpoint: Endpoint): void {
     this.#isConnected = true
     this.#countEnd = this.#counts.opened(endpoint.id)
-    this.#balancer?.onConnect?.(endpoint, 0)
     this.#services.picker.connected(this.connection, endpoint)
     for (const { datagram } of this.#kept) this.#transmit(socket, datagram)
   }
@@ -157,6 +154,7 @@ export class UdpSession {
   }
 
   #replied(datagram: Buffer): void {
+    if (!this.#hasReply) this.#firstReply()
     this.#hasReply = true
     if (this.#endpoint !== undefined) {
       this.#services.picker.answered(this.connection, this.#endpoint)
@@ -168,11 +166,19 @@ export class UdpSession {
     this.#owner.reply(datagram)
   }
 
+  /** What is kept has waited for this answer: the oldest of it tells how long. */
+  #firstReply(): void {
+    const { picker, clock } = this.#services
+    const sentAtMs = this.#kept[0]?.sentAtMs
+    if (this.#endpoint === undefined || sentAtMs === undefined) return
+    const latencyMs = clock.nowMs() - sentAtMs
+    picker.latency(this.connection.servicePortId, this.#endpoint, latencyMs)
+  }
+
   /** Nobody listens at the endpoint: what it has not answered goes to another one. */
   #refused(endpoint: Endpoint): void {
     const { picker, clock, retryWithinMs } = this.#services
     this.#counts.endpoint(endpoint.id).connectFailures++
-    this.#balancer?.onConnectFailure?.(endpoint)
     picker.connectFailed(this.connection, endpoint)
     if (this.#tried.length === 0) this.#tried.push(endpoint)
     this.#leaveEndpoint()
@@ -193,9 +199,9 @@ export class UdpSession {
     if (socket !== undefined) {
       socket.on('error', ignore)
       socket.close()
-    }
-    if (this.#countEnd !== undefined && this.#endpoint !== undefined) {
-      this.#balancer?.onClose?.(this.#endpoint)
+      if (this.#endpoint !== undefined) {
+        this.#services.picker.closed(this.connection.servicePortId, this.#endpoint)
+      }
     }
     this.#countEnd?.()
     this.#countEnd = undefined

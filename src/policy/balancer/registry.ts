@@ -1,38 +1,35 @@
 /** The balancers by name. A new algorithm is a file beside this one and a row here. */
 import type { Balancer } from './balancer.js'
+import { LeastConnections } from './least-connections.js'
 import { RoundRobin } from './round-robin.js'
+import type { BalancerSettings } from './settings.js'
+import { WeightedLeastConnections } from './weighted-least-connections.js'
+import { WeightedRoundRobin } from './weighted-round-robin.js'
 
-const BALANCERS: ReadonlyMap<string, () => Balancer> = new Map([
-  ['round-robin', () => new RoundRobin()],
-])
+export const BALANCER_NAMES = [
+  'round-robin',
+  'weighted-round-robin',
+  'least-connections',
+  'weighted-least-connections',
+] as const
 
-export const DEFAULT_BALANCER = 'round-robin'
-
-export function balancerNames(): readonly string[] {
-  return [...BALANCERS.keys()]
-}
+export type BalancerName = (typeof BALANCER_NAMES)[number]
 
 /** Whether there is a balancer of that name. */
-export function isBalancerName(name: string): boolean {
-  return BALANCERS.has(name)
+export function isBalancerName(name: string): name is BalancerName {
+  return (BALANCER_NAMES as readonly string[]).includes(name)
 }
 
-/**
- * A new balancer for a Service port: the one that its annotation kube-sluice.io/balancer names, else
- * the default. A name that nobody has costs the Service its choice, not its traffic.
- */
-export function balancerFor(
-  annotations: Readonly<Record<string, string>>,
-  onUnknown: (name: string) => void,
-): Balancer {
-  const wanted = annotations['balancer'] ?? DEFAULT_BALANCER
-  const balancer = createBalancer(wanted)
-  if (balancer !== undefined) return balancer
-  onUnknown(wanted)
-  return new RoundRobin()
-}
-
-/** A new balancer of that name, or undefined when there is none of that name. */
-export function createBalancer(name: string): Balancer | undefined {
-  return BALANCERS.get(name)?.()
+/** A new balancer. */
+export function createBalancer({ name }: BalancerSettings): Balancer {
+  switch (name) {
+    case 'round-robin':
+      return new RoundRobin()
+    case 'weighted-round-robin':
+      return new WeightedRoundRobin()
+    case 'least-connections':
+      return new LeastConnections()
+    case 'weighted-least-connections':
+      return new WeightedLeastConnections()
+  }
 }
