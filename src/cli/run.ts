@@ -11,10 +11,11 @@ import { messageOf } from '../lib/errors.js'
 import { buildStatus } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
 import type { ProxyStatus } from '../observe/status.js'
-import { readBalancerSettings } from '../policy/balancer/settings.js'
 import { ManifestSource } from '../source/manifests/manifest-source.js'
 import { ServiceProxy } from '../sync/service-proxy.js'
+import { annotationReaders } from './annotation-readers.js'
 import { serveHttp } from './run-http.js'
+import { createHealthMonitor, healthStatus } from './run-health.js'
 import { type RunningMode, startMode } from './run-mode.js'
 
 /** A relayed connection takes two descriptors, a VIP one. */
@@ -47,21 +48,27 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
       node: config.nodeName,
       startedAt: startedAt.toISOString(),
       uptimeSeconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
-      lastSyncAt: proxy.lastSyncAt?.toISOString(),
-      lastSyncError: proxy.lastSyncError,
-      warnings: proxy.warnings,
-      snapshot: proxy.snapshot,
+      ...proxy.syncStatus(),
+      ...healthStatus(health),
       ...mode.status(proxy.snapshot),
     })
   })
+  const health = createHealthMonitor(config, {
+    log,
+    datapath,
+    onStale: () => {
+      proxy.healthChanged()
+    },
+  })
   const proxy = new ServiceProxy({
+    health,
     nodeName: config.nodeName,
     source: new ManifestSource({ path: config.manifests }),
     datapath,
     clock: systemClock,
     log,
     config,
-    annotationReaders: [(port) => readBalancerSettings(port, config.balancers).problems],
+    annotationReaders: annotationReaders(config),
     onQueued: () => {
       http.health.queued()
     },
@@ -75,6 +82,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     await proxy.start()
     await aborted(AbortSignal.any([signal, failed.signal]))
   } finally {
+    health.close()
     await proxy.stop()
     await shutDown(mode, config, log)
     await http.close()

@@ -10,7 +10,7 @@ import { readConfigFile } from './config-file.js'
 import type { CommandName, OptionValues } from './options.js'
 import { readWords } from './read-words.js'
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js'
-import type { NfqueueConfig, RunConfig, UserspaceConfig } from './run-config.js'
+import type { HealthConfig, NfqueueConfig, RunConfig, UserspaceConfig } from './run-config.js'
 
 /** Larger is not a configuration. */
 const MAX_FILE_BYTES = 1024 * 1024
@@ -111,7 +111,28 @@ export function runConfigOf(values: OptionValues): RunConfig {
     userspace: userspaceConfigOf(values),
     nfqueue: nfqueueConfigOf(values),
     nodeSetup: nodeSetupOf(values),
+    health: healthConfigOf(values),
     logLevel: values.logLevel,
+  }
+}
+
+/** What `run` knows of health checks. */
+function healthConfigOf(values: OptionValues): HealthConfig {
+  return {
+    defaults: {
+      check: values.defaultHealthCheck,
+      intervalMs: values.healthCheckInterval,
+      timeoutMs: values.healthCheckTimeout,
+      fastIntervalMs: values.healthCheckFastInterval,
+      downIntervalMs: values.healthCheckDownInterval,
+      jitterPercent: values.healthCheckJitter,
+      rise: values.healthCheckRise,
+      fall: values.healthCheckFall,
+      initialState: values.healthCheckInitialState,
+      execDirectory: values.healthCheckExecDir,
+    },
+    maxRunning: values.healthCheckConcurrency,
+    panicPercent: values.healthPanicThreshold,
   }
 }
 

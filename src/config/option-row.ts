@@ -24,6 +24,7 @@ export const SECTIONS = [
   'Userspace mode: UDP',
   'Nfqueue mode',
   'Node set-up',
+  'Health checks',
   'HTTP endpoints',
   'Output',
 ] as const

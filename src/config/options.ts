@@ -13,6 +13,7 @@ import {
   type OptionRow,
 } from './option-row.js'
 import { BALANCER_OPTIONS } from './options/balancers.js'
+import { HEALTH_OPTIONS } from './options/health.js'
 import { HTTP_OPTIONS } from './options/http.js'
 import { NFQUEUE_OPTIONS } from './options/nfqueue.js'
 import { NODE_SETUP_OPTIONS } from './options/node-setup.js'
@@ -32,6 +33,7 @@ export const OPTIONS = {
   ...USERSPACE_OPTIONS,
   ...NFQUEUE_OPTIONS,
   ...NODE_SETUP_OPTIONS,
+  ...HEALTH_OPTIONS,
   ...HTTP_OPTIONS,
   ...OUTPUT_OPTIONS,
 } as const satisfies Record<string, OptionRow>

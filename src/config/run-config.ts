@@ -2,6 +2,7 @@
 import type { IpRange } from '../lib/ip-address.js'
 import type { NodeSetup } from '../kernel/set-up-node.js'
 import type { BalancerDefaults } from '../policy/balancer/settings.js'
+import type { HealthDefaults } from '../policy/health/health-defaults.js'
 
 export type ProxyMode = 'auto' | 'userspace' | 'nfqueue' | 'iptables' | 'ipvs' | 'nftables'
 export type CaptureName = 'anyip' | 'redirect' | 'tproxy'
@@ -55,6 +56,15 @@ export interface NfqueueConfig {
   readonly dnat: 'auto' | 'nftables' | 'iptables'
 }
 
+export interface HealthConfig {
+  /** Where a Service says nothing of its own. */
+  readonly defaults: HealthDefaults
+  /** Probes under way at once. */
+  readonly maxRunning: number
+  /** Share of healthy endpoints, 0..100, below which health is ignored. */
+  readonly panicPercent: number
+}
+
 /**
  * A reload of the configuration file changes the fields of options that are `live` in place
  * (reload.ts): read those where they are used, and keep no copy.
@@ -89,5 +99,6 @@ export interface RunConfig {
   readonly userspace: UserspaceConfig
   readonly nfqueue: NfqueueConfig
   readonly nodeSetup: NodeSetup
+  readonly health: HealthConfig
   readonly logLevel: LogLevel
 }

@@ -1,4 +1,5 @@
 /** What every proxy mode implements. A datapath owns its kernel state and sockets, nothing else. */
+import type { Endpoint } from '../model/endpoint.js'
 import type { Snapshot } from '../model/snapshot.js'
 
 export interface SyncResult {
@@ -12,6 +13,11 @@ export interface Datapath {
    * brought into force; the last good state stays then.
    */
   sync(snapshot: Snapshot): Promise<SyncResult>
+  /**
+   * The endpoint has been down for its grace: ends what clients of the Service port have there.
+   * Absent: the mode leaves such connections alone.
+   */
+  endConnections?(servicePortId: string, endpoint: Endpoint): void
   /** New connections are no longer taken; resolves when the last one has ended or the signal aborts. */
   drain(signal: AbortSignal): Promise<void>
   /** Ends what is left and removes everything from the kernel. Idempotent. */

@@ -14,6 +14,8 @@ export interface ServicePort {
   /** Name of the port; '' when it has none, as in the API. */
   readonly portName: string
   readonly protocol: Protocol
+  /** `appProtocol` of the port, as it is written; undefined when it has none. */
+  readonly appProtocol: string | undefined
   readonly ipFamily: IpFamily
   /** Cluster IP of this family, printed canonically. */
   readonly clusterIp: string

@@ -40,7 +40,10 @@ export const DEFAULT_AFFINITY_TIMEOUT_SECONDS = 10_800
 const MAX_AFFINITY_TIMEOUT_SECONDS = 86_400
 
 /** What all ports of a Service have in common. */
-type ServicePart = Omit<ServicePort, 'id' | 'portName' | 'protocol' | 'port' | 'nodePort'>
+type ServicePart = Omit<
+  ServicePort,
+  'id' | 'portName' | 'protocol' | 'appProtocol' | 'port' | 'nodePort'
+>
 
 /**
  * Translates a Service for one family. Not served, without a problem: no cluster IP, `None`,
@@ -209,6 +212,7 @@ function servicePortOf(
     ...common,
     portName,
     protocol,
+    appProtocol: textOf(port.appProtocol),
     port: port.port,
     nodePort: nodePortOf(port, report),
   }

@@ -2,7 +2,12 @@
 import { formatAddress } from '../lib/ip-address.js'
 import { servicePortName } from '../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
-import type { EndpointStatus, ProxyStatus, ServicePortStatus } from './status.js'
+import type {
+  EndpointStatus,
+  EndpointHealthStatus,
+  ProxyStatus,
+  ServicePortStatus,
+} from './status.js'
 import type { ServicePortCounts, Traffic } from './traffic.js'
 
 export interface StatusVip {
@@ -13,17 +18,24 @@ export interface StatusVip {
   readonly action: string
 }
 
+/** As the status has it, but for the date. */
+export interface EndpointHealth extends Omit<EndpointHealthStatus, 'since'> {
+  readonly since: Date | undefined
+}
+
 export interface StatusInputs extends Omit<ProxyStatus, 'generation' | 'totals' | 'services'> {
   readonly snapshot: Snapshot
   readonly traffic: Traffic
   readonly vips: Iterable<StatusVip>
   readonly balancerOf: (servicePortId: string) => string
+  readonly healthOf: (servicePortId: string, endpointId: string) => EndpointHealth | undefined
   readonly udpSessions: number
   readonly affinityClients: number
 }
 
 export function buildStatus(inputs: StatusInputs): ProxyStatus {
-  const { snapshot, traffic, vips, balancerOf, udpSessions, affinityClients, ...rest } = inputs
+  const { snapshot, traffic, vips, balancerOf, healthOf, udpSessions, affinityClients, ...rest } =
+    inputs
   const vipsByPort = new Map<string, ServicePortStatus['vips'][number][]>()
   for (const { servicePortId, kind, address, port, action } of vips) {
     const list = vipsByPort.get(servicePortId) ?? []
@@ -43,17 +55,26 @@ export function buildStatus(inputs: StatusInputs): ProxyStatus {
     },
     services: states.map((state) => {
       const { id } = state.servicePort
-      const counts = traffic.servicePort(id)
-      return servicePortStatus(state, counts, vipsByPort.get(id) ?? [], balancerOf(id))
+      return servicePortStatus(state, {
+        counts: traffic.servicePort(id),
+        vips: vipsByPort.get(id) ?? [],
+        balancer: balancerOf(id),
+        healthOf: (endpointId) => healthOf(id, endpointId),
+      })
     }),
   }
 }
 
+interface ServicePortParts {
+  readonly counts: ServicePortCounts
+  readonly vips: ServicePortStatus['vips']
+  readonly balancer: string
+  readonly healthOf: (endpointId: string) => EndpointHealth | undefined
+}
+
 function servicePortStatus(
   state: ServicePortState,
-  counts: ServicePortCounts,
-  vips: ServicePortStatus['vips'],
-  balancer: string,
+  { counts, vips, balancer, healthOf }: ServicePortParts,
 ): ServicePortStatus {
   const { servicePort, endpoints, reachable } = state
   const inUse = new Set(reachable.map(({ id }) => id))
@@ -68,6 +89,7 @@ function servicePortStatus(
     failedConnections: counts.failedConnections,
     retries: counts.retries,
     endpoints: endpoints.map((endpoint): EndpointStatus => {
+      const health = healthOf(endpoint.id)
       const { activeConnections, totalConnections, connectFailures } = counts.endpoint(endpoint.id)
       return {
         address: endpoint.id,
@@ -83,6 +105,7 @@ function servicePortStatus(
         activeConnections,
         totalConnections,
         connectFailures,
+        health: health && { ...health, since: health.since?.toISOString() },
       }
     }),
   }

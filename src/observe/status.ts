@@ -1,6 +1,21 @@
 /** The document behind `/status` and `kube-sluice status -o json`. Stable: fields are only ever added. */
 import type { CaptureName, ProxyMode } from '../config/run-config.js'
 
+/** Health of an endpoint as its Service's check sees it. */
+export interface EndpointHealthStatus {
+  /** Type of the check. */
+  readonly check: string
+  readonly isUp: boolean
+  /** `up`, `falling`, `down`, `rising`. */
+  readonly trend: string
+  /** When it last went up or down; undefined: not since it was first seen. */
+  readonly since: string | undefined
+  /** What the last probe has found; undefined before the first. */
+  readonly reason: string | undefined
+  readonly probes: number
+  readonly failures: number
+}
+
 export interface EndpointStatus {
   readonly address: string
   readonly pod: string | undefined
@@ -17,6 +32,8 @@ export interface EndpointStatus {
   readonly activeConnections: number
   readonly totalConnections: number
   readonly connectFailures: number
+  /** undefined: it is not probed. */
+  readonly health: EndpointHealthStatus | undefined
 }
 
 export interface ServicePortStatus {
@@ -60,6 +77,8 @@ export interface ProxyStatus {
   readonly mode: ProxyMode
   readonly capture: CaptureName | undefined
   readonly steering: SteeringStatus | undefined
+  /** Of health checks: counted since the start, and as it is now. */
+  readonly health: Readonly<Record<string, number>>
   readonly startedAt: string
   readonly uptimeSeconds: number
   readonly generation: number

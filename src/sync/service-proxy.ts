@@ -2,7 +2,7 @@
  * The stages put together: a source's changes become Snapshots, and each is brought into force on
  * the datapath, one at a time.
  *
- *   ClusterSource -> ClusterState -> SyncRunner -> Datapath
+ *   ClusterSource -> ClusterState -> HealthStage -> SyncRunner -> Datapath
  *
  * A change is applied to the model at once and reaches the datapath with the next run. Nothing is
  * synced before the source's first complete list.
@@ -16,6 +16,7 @@ import type { ObjectProblem, Snapshot } from '../model/snapshot.js'
 import type { Logger } from '../observe/log.js'
 import { type AnnotationReader, newAnnotationProblems } from '../policy/annotation-problems.js'
 import type { ClusterChange, ClusterSource } from '../source/cluster-source.js'
+import type { HealthStage } from './health-stage.js'
 import { SyncRunner } from './sync-runner.js'
 
 /** First wait after a failed sync. */
@@ -25,6 +26,7 @@ export interface ServiceProxyOptions {
   readonly nodeName: string
   readonly source: ClusterSource
   readonly datapath: Datapath
+  readonly health: HealthStage
   readonly clock: Clock
   readonly log: Logger
   /** Read at each run: a reload may change them. */
@@ -78,17 +80,14 @@ export class ServiceProxy {
     return this.#snapshot
   }
 
-  /** What the last sync could not do for single Service ports. */
-  get warnings(): readonly string[] {
-    return this.#warnings
-  }
-
-  get lastSyncAt(): Date | undefined {
-    return this.#lastSyncAt
-  }
-
-  get lastSyncError(): string | undefined {
-    return this.#lastSyncError
+  /** What is in force, and how the last sync went; `warnings`: what it could not do for single Service ports. */
+  syncStatus() {
+    return {
+      snapshot: this.#snapshot,
+      warnings: this.#warnings,
+      lastSyncAt: this.#lastSyncAt?.toISOString(),
+      lastSyncError: this.#lastSyncError,
+    }
   }
 
   /** Starts the source; syncs follow. Throws what the source throws. */
@@ -102,6 +101,11 @@ export class ServiceProxy {
         log.warn(context, message)
       },
     })
+  }
+
+  /** The health of endpoints has changed: a sync as soon as can be. */
+  healthChanged(): void {
+    this.#runner.requestUrgently()
   }
 
   /** No changes and no syncs any more; the datapath stays as it is. Idempotent. */
@@ -124,10 +128,11 @@ export class ServiceProxy {
   }
 
   async #sync(): Promise<void> {
-    const { datapath, log, clock, onSynced } = this.#options
-    const snapshot = this.#state.snapshot()
-    this.#report(newAnnotationProblems(this.#checked, snapshot, this.#options.annotationReaders))
-    this.#checked = snapshot
+    const { datapath, health, log, clock, onSynced } = this.#options
+    const input = this.#state.snapshot()
+    this.#report(newAnnotationProblems(this.#checked, input, this.#options.annotationReaders))
+    this.#checked = input
+    const snapshot = health.apply(input)
     const isNew = snapshot !== this.#snapshot || this.#lastSyncAt === undefined
     const startedMs = clock.nowMs()
     const { warnings } = await datapath.sync(snapshot)

@@ -7,6 +7,9 @@
  */
 import type { Clock } from '../lib/clock.js'
 
+/** Between two runs that were asked for urgently. */
+const URGENT_INTERVAL_MS = 100
+
 /** The two periods are read at each run: they may change. */
 export interface SyncRunnerOptions {
   readonly clock: Clock
@@ -25,7 +28,8 @@ export class SyncRunner {
   #cancelTimer: (() => void) | undefined
   #timerAtMs = Infinity
   #running: Promise<void> | undefined
-  #isRequested = false
+  /** The shortest interval that was asked for since the last run began. */
+  #requestedMs = Infinity
   #lastEndMs = -Infinity
   #retryInMs: number
   #isClosed = false
@@ -37,11 +41,22 @@ export class SyncRunner {
 
   /** Asks for a run as soon as the minimum interval allows. */
   request(): void {
+    this.#request(this.#options.minIntervalMs)
+  }
+
+  /**
+   * Asks for a run at once: an endpoint has failed, and each moment costs connections. The interval
+   * is then at most URGENT_INTERVAL_MS.
+   */
+  requestUrgently(): void {
+    this.#request(Math.min(this.#options.minIntervalMs, URGENT_INTERVAL_MS))
+  }
+
+  #request(intervalMs: number): void {
     if (this.#isClosed) return
-    this.#isRequested = true
+    this.#requestedMs = Math.min(this.#requestedMs, intervalMs)
     if (this.#running === undefined) {
-      const { clock, minIntervalMs } = this.#options
-      this.#schedule(Math.max(clock.nowMs(), this.#lastEndMs + minIntervalMs))
+      this.#schedule(Math.max(this.#options.clock.nowMs(), this.#lastEndMs + intervalMs))
     }
   }
 
@@ -65,8 +80,8 @@ export class SyncRunner {
   }
 
   async #run(): Promise<void> {
-    const { clock, minIntervalMs, periodMs, retryMs } = this.#options
-    this.#isRequested = false
+    const { clock, periodMs, retryMs } = this.#options
+    this.#requestedMs = Infinity
     let nextInMs = periodMs
     try {
       await this.#options.sync()
@@ -79,8 +94,6 @@ export class SyncRunner {
     this.#running = undefined
     this.#lastEndMs = clock.nowMs()
     // A request may have come while the sync was under way.
-    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition
-    if (this.#isRequested) nextInMs = Math.min(nextInMs, minIntervalMs)
-    this.#schedule(this.#lastEndMs + nextInMs)
+    this.#schedule(this.#lastEndMs + Math.min(nextInMs, this.#requestedMs))
   }
 }

@@ -20,6 +20,13 @@ export interface TcpRelayOptions extends JoinTimeouts {
   readonly maxConnections: number
 }
 
+interface Client {
+  readonly vipAddress: string
+  readonly servicePortId: string
+  /** undefined while one is being looked for. */
+  endpointId: string | undefined
+}
+
 interface JoinOutcome {
   readonly ended: () => void
   readonly untouched: () => void
@@ -27,8 +34,8 @@ interface JoinOutcome {
 
 export class TcpRelay {
   readonly #options: TcpRelayOptions
-  /** Every client that is connected, with the VIP address that it came to. */
-  readonly #clients = new Map<Socket, string>()
+  /** Every client that is connected. */
+  readonly #clients = new Map<Socket, Client>()
   #onIdle: (() => void) | undefined
 
   constructor(options: TcpRelayOptions) {
@@ -41,7 +48,7 @@ export class TcpRelay {
 
   /** VIP addresses that connections were made to and still use. O(n). */
   addressesInUse(): ReadonlySet<string> {
-    return new Set(this.#clients.values())
+    return new Set([...this.#clients.values()].map(({ vipAddress }) => vipAddress))
   }
 
   /** Takes a connection that was just accepted (paused, half-open allowed) on the VIP. */
@@ -66,7 +73,12 @@ export class TcpRelay {
       clientIp: remoteAddress,
       clientPort: remotePort,
     }
-    this.#clients.set(client, vip.address)
+    const entry: Client = {
+      vipAddress: vip.address,
+      servicePortId: vip.servicePortId,
+      endpointId: undefined,
+    }
+    this.#clients.set(client, entry)
     const connect = new EndpointConnect(services, connection, counts, (result) => {
       client.off('close', giveUp)
       if (result === undefined) {
@@ -74,12 +86,14 @@ export class TcpRelay {
         return
       }
       const ended = counts.opened(result.endpoint.id)
+      entry.endpointId = result.endpoint.id
       this.#join(client, result, {
         ended: () => {
           ended()
           services.picker.closed(connection.servicePortId, result.endpoint)
         },
         untouched: () => {
+          entry.endpointId = undefined
           client.once('close', giveUp)
           connect.again(result)
         },
@@ -105,6 +119,15 @@ export class TcpRelay {
   /** Resets every connection. */
   resetAll(): void {
     for (const client of this.#clients.keys()) client.resetAndDestroy()
+  }
+
+  /** Resets the connections of a Service port that one endpoint serves. O(n). */
+  resetEndpoint(servicePortId: string, endpointId: string): void {
+    for (const [client, entry] of this.#clients) {
+      if (entry.endpointId === endpointId && entry.servicePortId === servicePortId) {
+        client.resetAndDestroy()
+      }
+    }
   }
 
   #refuse(client: Socket, counts: ServicePortCounts): void {

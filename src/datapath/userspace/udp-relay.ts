@@ -94,6 +94,14 @@ export class UdpRelay {
     }
   }
 
+  /** Ends the sessions of a Service port that one endpoint serves: the next datagram begins anew. O(n). */
+  closeEndpoint(servicePortId: string, endpointId: string): void {
+    for (const { session } of [...this.#sessions.values()]) {
+      const isThere = session.endpoint?.id === endpointId
+      if (isThere && session.connection.servicePortId === servicePortId) session.close()
+    }
+  }
+
   /** Ends the sessions of a VIP whose socket goes away. */
   closeVip(vipKey: string): void {
     for (const entry of [...this.#sessions.values()]) {

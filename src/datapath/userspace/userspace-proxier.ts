@@ -7,6 +7,7 @@
  */
 import type { RunConfig, UserspaceConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
+import type { Endpoint } from '../../model/endpoint.js'
 import { podRanges } from '../../model/pod-ranges.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { EndpointPicker } from '../../policy/endpoint-picker.js'
@@ -132,6 +133,11 @@ export class UserspaceProxier implements Datapath {
     this.#plan = plan
     traffic.prune(snapshot)
     return { warnings: [...plan.warnings, ...warnings] }
+  }
+
+  endConnections(servicePortId: string, { id }: Endpoint): void {
+    this.#tcpRelay.resetEndpoint(servicePortId, id)
+    this.#udpRelay.closeEndpoint(servicePortId, id)
   }
 
   async drain(signal: AbortSignal): Promise<void> {

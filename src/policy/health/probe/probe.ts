@@ -1,0 +1,39 @@
+/**
+ * A probe: one active health check of one endpoint. One file beside this one for each protocol.
+ *
+ * Contract, the same for all: `done` is called at most once, never before the start has returned
+ * and never after `cancel`; what the endpoint sends is read up to a bound; sockets do not outlive
+ * the probe. A probe has no time-out of its own: the scheduler cancels it.
+ */
+import type { HealthCheck } from '../health-check.js'
+
+export interface ProbeTarget {
+  readonly ip: string
+  readonly port: number
+  readonly check: HealthCheck
+}
+
+export type ProbeResult = {
+  /** For a failure: what came in place of what was expected. */
+  readonly reason: string
+  /** The endpoint is healthy, but somebody should know this. */
+  readonly warning?: string
+  readonly isHealthy: boolean
+}
+
+export type ProbeDone = (result: ProbeResult) => void
+
+export interface RunningProbe {
+  /** Gives up without calling `done`; returns what was being waited for, as `an HTTP answer`. */
+  cancel(): string
+}
+
+export type StartProbe = (target: ProbeTarget, done: ProbeDone) => RunningProbe
+
+export function healthy(reason: string): ProbeResult {
+  return { isHealthy: true, reason }
+}
+
+export function unhealthy(reason: string): ProbeResult {
+  return { isHealthy: false, reason }
+}
