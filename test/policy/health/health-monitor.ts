@@ -246,3 +246,16 @@ t.test('what is used for want of others keeps its connections', async (t) => {
   t.equal(used(monitor, input), '123')
   t.strictSame(ended, [])
 })
+
+t.test('clients that cannot connect make the probe come at once', async (t) => {
+  const { clock, monitor, probed } = setUp()
+  monitor.apply(snapshotOf([portState(port, endpoints)]))
+  await clock.advance(10_000)
+  const target: Endpoint = endpoints[0]!
+  probed.length = 0
+  monitor.suspect(port.id, target.id)
+  monitor.suspect(port.id, 'nobody')
+  monitor.suspect('nothing', target.id)
+  await clock.advance(510)
+  t.ok(probed.includes(target.id))
+})
