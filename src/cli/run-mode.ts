@@ -1,6 +1,7 @@
 /** What `run` needs of a proxy mode, and the making of each. */
 import type { RunConfig } from '../config/run-config.js'
 import type { Datapath } from '../datapath/datapath.js'
+import { startIptables } from '../datapath/iptables/start.js'
 import { startNfqueue } from '../datapath/nfqueue/start.js'
 import { chooseCapture, createCapture } from '../datapath/userspace/capture-selection.js'
 import { UserspaceProxier } from '../datapath/userspace/userspace-proxier.js'
@@ -49,23 +50,24 @@ export async function startMode(
 ): Promise<RunningMode> {
   const run = commandRunner()
   const kernel = await probeCapabilities(run)
-  if (config.proxyMode !== 'nfqueue') return startUserspace(config, log, kernel)
-  return startNfqueue({
+  const context = {
     config,
     kernel,
     run,
     clock: systemClock,
     localAddresses,
     log: {
-      info: (context, message) => {
-        log.info(context, message)
+      info: (values: object, message: string): void => {
+        log.info(values, message)
       },
-      warn: (message) => {
+      warn: (message: string): void => {
         log.warn(message)
       },
     },
-    onFailure,
-  })
+  }
+  if (config.proxyMode === 'iptables') return startIptables(context)
+  if (config.proxyMode === 'nfqueue') return startNfqueue({ ...context, onFailure })
+  return startUserspace(config, log, kernel)
 }
 
 function startUserspace(config: RunConfig, log: Logger, kernel: KernelCapabilities): RunningMode {

@@ -29,7 +29,7 @@ const timeout = duration('0s', '1000000h')
 const NO_API_CLIENT = 'this version reads manifests only; use --manifests'
 const NO_LIMIT = 'a list and a watch of each kind are all requests there are'
 const NO_IPVS = 'this version has no ipvs mode'
-const NO_RULES = 'this version has no mode that marks packets for masquerading'
+const NO_RULES = 'the nftables mode has its marks elsewhere: see --conntrack-mark-mask'
 const NO_INTERFACES = 'the modes here see addresses of clients and not their interfaces'
 const LOG = 'the log is one JSON object a line, pretty on a terminal, written at once'
 const WINDOWS = 'it is for Windows'
@@ -54,7 +54,6 @@ export const KUBE_PROXY_ONLY: readonly KubeProxyOnly[] = [
     '',
     'no metric is hidden',
   ),
-  only(['iptables.masqueradeBit', 'iptables-masquerade-bit'], bit, '14', NO_RULES),
   only('nftables.masqueradeBit', bit, '14', NO_RULES),
   only(['ipvs.scheduler', 'ipvs-scheduler'], text, '', NO_IPVS),
   only(['ipvs.excludeCIDRs', 'ipvs-exclude-cidrs'], list(), '', NO_IPVS),

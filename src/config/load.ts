@@ -108,6 +108,7 @@ export function runConfigOf(values: OptionValues): RunConfig {
     drainTimeoutMs: values.drainTimeout,
     affinityMaxClients: values.affinityMaxClients,
     balancers: { name: values.defaultBalancer },
+    iptablesMasqueradeBit: values.iptablesMasqueradeBit,
     userspace: userspaceConfigOf(values),
     nfqueue: nfqueueConfigOf(values),
     nodeSetup: nodeSetupOf(values),

@@ -96,6 +96,8 @@ export interface RunConfig {
   readonly affinityMaxClients: number
   /** For Services whose annotations do not say otherwise. */
   readonly balancers: BalancerDefaults
+  /** Bit (0..31) of the packet mark that says "masquerade" in the iptables mode. */
+  readonly iptablesMasqueradeBit: number
   readonly userspace: UserspaceConfig
   readonly nfqueue: NfqueueConfig
   readonly nodeSetup: NodeSetup

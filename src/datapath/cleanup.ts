@@ -12,6 +12,7 @@ import { removeMarkRules } from '../kernel/ip-rule.js'
 import { destroySets, setName } from '../kernel/ipset.js'
 import { iptablesTool, type IptablesVariant } from '../kernel/iptables.js'
 import { OwnedChains } from '../kernel/owned-chains.js'
+import { removeIptablesRules } from './iptables/remove-rules.js'
 import { removeLocalRoutes } from './userspace/capture-anyip.js'
 import { DEFAULT_MARK_MASK, markLayoutOf } from '../packet/mark-layout.js'
 import { removeEndpointChains } from './nfqueue/iptables-endpoint-map.js'
@@ -100,6 +101,7 @@ async function removeChains(run: RunCommand, tool: string): Promise<readonly str
   const names = await new OwnedChains(run, tool).remove(chains)
   // After the chain that jumps to them.
   names.push(...(await removeEndpointChains(run, tool)))
+  names.push(...(await removeIptablesRules(run, tool, 'ours')))
   return names.map((name) => `${tool} chain ${name}`)
 }
 

@@ -7,13 +7,12 @@ const PROXY = { section: 'Proxy', commands: RUN } as const
 const LIKE_IPTABLES = ['auto', 'userspace', 'nfqueue', 'iptables'] as const
 /** Its flags for iptables set them for nftables too; its fields do not. */
 const NOT_IPVS = [...LIKE_IPTABLES, 'nftables'] as const
-const NOT_HERE = 'is not in this version, which has the userspace and the nfqueue mode'
+const NOT_HERE = 'is not in this version, which has userspace, nfqueue and iptables'
 
 export const PROXY_OPTIONS = {
   proxyMode: row(
     'proxy-mode',
-    oneOf(['auto', 'userspace', 'nfqueue'], {
-      iptables: NOT_HERE,
+    oneOf(['auto', 'userspace', 'nfqueue', 'iptables'], {
       ipvs: NOT_HERE,
       nftables: NOT_HERE,
     }),
@@ -24,6 +23,11 @@ export const PROXY_OPTIONS = {
       kubeProxy: [{ field: 'mode' }],
     },
   ),
+  iptablesMasqueradeBit: row('iptables-masquerade-bit', integer(0, 31), '14', {
+    ...PROXY,
+    help: 'bit of the packet mark that says "masquerade" in the iptables mode, between PREROUTING and POSTROUTING of this node',
+    kubeProxy: [{ field: 'iptables.masqueradeBit' }],
+  }),
   userspaceCapture: row(
     'userspace-capture',
     oneOf(['auto', 'tproxy', 'anyip', 'redirect']),

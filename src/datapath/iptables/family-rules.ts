@@ -1,0 +1,179 @@
+/** The iptables mode's rules of one family, as they are in the kernel and as they are to be. */
+import type { Clock } from '../../lib/clock.js'
+import { SluiceError } from '../../lib/errors.js'
+import { type RunCommand, runChecked } from '../../kernel/command.js'
+import { restoreRules } from '../../kernel/iptables.js'
+import type { Snapshot } from '../../model/snapshot.js'
+import {
+  baseJumps,
+  CANARY_CHAIN,
+  CANARY_RULE,
+  CANARY_TABLES,
+  KUBELET_CHAIN,
+  loopbackGuard,
+  type BaseJump,
+} from './base-rules.js'
+import { PORT_CHAIN_PATTERN } from './names.js'
+import { isEmptyPlan, restoreText, type RestorePlan } from './restore-text.js'
+import { fullPlan, partialPlan, rulesetOf, type Ruleset, type RulesetOptions } from './ruleset.js'
+
+export interface FamilyRulesOptions {
+  readonly run: RunCommand
+  /** As iptablesTool() names it. */
+  readonly tool: string
+  readonly clock: Pick<Clock, 'nowMs'>
+  /** After each restore: whether everything was written, and how long it took. */
+  readonly onRestored?: (restore: RestoreReport) => void
+  /** The rules in force serve; what nobody wants any more could not be looked for. */
+  readonly warn: (message: string) => void
+}
+
+export interface RestoreReport {
+  readonly isFull: boolean
+  readonly tookMs: number
+  readonly bytes: number
+}
+
+/** Everything is written again after this long, unless the cluster is large. */
+const FULL_SYNC_MS = 3_600_000
+const WAIT = ['-w', '5'] as const
+
+export class FamilyRules {
+  readonly #options: FamilyRulesOptions
+  #loaded: Ruleset | undefined
+  #fullAtMs = 0
+
+  constructor(options: FamilyRulesOptions) {
+    this.#options = options
+  }
+
+  /** What is in force; undefined before the first sync and after a failure. */
+  get loaded(): Ruleset | undefined {
+    return this.#loaded
+  }
+
+  /** The next sync writes everything. */
+  forget(): void {
+    this.#loaded = undefined
+  }
+
+  /**
+   * Brings the rules to the Snapshot. With `verify`, jumps that somebody has removed are put back.
+   * @throws SluiceError ERR_TOOL; with some lines of the rules when the tool names one of them
+   */
+  async sync(snapshot: Snapshot, options: RulesetOptions, verify: boolean): Promise<void> {
+    const nowMs = this.#options.clock.nowMs()
+    const before = this.#loaded
+    const after = rulesetOf(snapshot, options, before)
+    const isStale = nowMs - this.#fullAtMs >= FULL_SYNC_MS && !after.options.isLarge
+    const isFull = before === undefined || before.options !== after.options || isStale
+    // Until the restore has succeeded nobody knows what is there.
+    this.#loaded = undefined
+    if (isFull) {
+      await this.#ensureCanaries()
+      await this.#restore(await this.#takeOver(fullPlan(after)), true)
+      this.#fullAtMs = nowMs
+    } else {
+      await this.#restore(partialPlan(before, after), false)
+    }
+    if (isFull || verify) await this.#ensureJumps(after)
+    this.#loaded = after
+  }
+
+  /** Whether the canary chains are as they were left. Throws SluiceError ERR_TOOL when a tool hangs. */
+  async hasCanaries(): Promise<boolean> {
+    for (const table of CANARY_TABLES) {
+      const args = [...WAIT, '-t', table, '-C', CANARY_CHAIN, ...wordsOf(CANARY_RULE)]
+      if ((await this.#options.run(this.#options.tool, args)).status !== 0) return false
+    }
+    return true
+  }
+
+  /** Removes also what a predecessor wanted and we do not. Failing that, it serves nobody. */
+  async #takeOver(plan: RestorePlan): Promise<RestorePlan> {
+    const { run, tool, warn } = this.#options
+    const wanted = new Set(plan.nat.chains.map(({ name }) => name))
+    let saved = ''
+    try {
+      saved = await runChecked(run, `${tool}-save`, ['-t', 'nat'])
+    } catch (error) {
+      warn(`chains that are no longer wanted stay: ${error instanceof Error ? error.message : ''}`)
+    }
+    const stale: string[] = []
+    for (const line of saved.split('\n')) {
+      const name = line.startsWith(':') ? line.slice(1, line.indexOf(' ')) : ''
+      if (PORT_CHAIN_PATTERN.test(name) && !wanted.has(name)) stale.push(name)
+    }
+    return { ...plan, nat: { ...plan.nat, stale } }
+  }
+
+  async #restore(plan: RestorePlan, isFull: boolean): Promise<void> {
+    if (isEmptyPlan(plan)) return
+    const { run, tool, clock, onRestored } = this.#options
+    const text = restoreText(plan)
+    const startedMs = clock.nowMs()
+    try {
+      await restoreRules(run, tool, text)
+    } catch (error) {
+      throw withLines(error, text)
+    }
+    onRestored?.({ isFull, tookMs: clock.nowMs() - startedMs, bytes: text.length })
+  }
+
+  async #ensureCanaries(): Promise<void> {
+    const { run, tool } = this.#options
+    const text = CANARY_TABLES.map(
+      (table) => `*${table}\n:${CANARY_CHAIN} - [0:0]\n-A ${CANARY_CHAIN} ${CANARY_RULE}\nCOMMIT\n`,
+    ).join('')
+    await restoreRules(run, tool, text)
+  }
+
+  /** Those that are missing, at the top of their chains, one restore for all. */
+  async #ensureJumps({ options }: Ruleset): Promise<void> {
+    const { run, tool } = this.#options
+    const guard = loopbackGuard(options)
+    if (guard !== undefined) await this.#ensureGuard(guard)
+    const missing: BaseJump[] = []
+    for (const jump of baseJumps(options)) {
+      const args = [...WAIT, '-t', jump.table, '-C', jump.hook, ...wordsOf(jump.rule)]
+      // 1: no such rule. What else is wrong comes out in the restore that follows.
+      if ((await run(tool, args)).status !== 0) missing.push(jump)
+    }
+    if (missing.length === 0) return
+    const of = (table: 'filter' | 'nat') => ({
+      chains: [],
+      stale: [],
+      jumps: missing.filter((jump) => jump.table === table),
+    })
+    await restoreRules(run, tool, restoreText({ filter: of('filter'), nat: of('nat') }))
+  }
+
+  /** The chain is the kubelet's too: it is never emptied, and may not be there yet. */
+  async #ensureGuard(rule: string): Promise<void> {
+    const { run, tool } = this.#options
+    const inFilter = [...WAIT, '-t', 'filter']
+    const words = [KUBELET_CHAIN, ...wordsOf(rule)]
+    // Status 1: it is there already.
+    await run(tool, [...inFilter, '-N', KUBELET_CHAIN])
+    if ((await run(tool, [...inFilter, '-C', ...words])).status === 0) return
+    await runChecked(run, tool, [...inFilter, '-A', ...words])
+  }
+}
+
+/** A rule as the words of a command line: blanks divide, but not between quotes. */
+function wordsOf(rule: string): string[] {
+  return [...rule.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '')
+}
+
+/** With the lines around the one that the tool complains about, as kube-proxy logs them. */
+function withLines(error: unknown, text: string): unknown {
+  if (!(error instanceof SluiceError)) return error
+  const { stderr } = error.context
+  const line = typeof stderr === 'string' ? Number(/line:? (\d+)/i.exec(stderr)?.[1] ?? 0) : 0
+  if (line === 0) return error
+  const lines = text.split('\n').slice(Math.max(0, line - 2), line + 1)
+  return new SluiceError(error.code, `${error.message}; the rules there: ${lines.join(' | ')}`, {
+    cause: error,
+    context: error.context,
+  })
+}

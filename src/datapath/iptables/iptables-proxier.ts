@@ -1,0 +1,139 @@
+/**
+ * The iptables mode: brings the chains of both families to each Snapshot.
+ *
+ *   Snapshot -> Ruleset -> the chains that differ from the last one -> one iptables-restore
+ *
+ * Everything is written at the first sync, after a failure, when the options change, once an hour in
+ * a cluster that is not large, and when somebody has flushed a table (seen by the canary chain). What
+ * a predecessor has left, kube-proxy too, goes on serving until its chains, which have the same names,
+ * are replaced in one transaction; chains that nobody wants any more go in the same one.
+ *
+ * A stop leaves all rules in the kernel: they need no process.
+ */
+import type { Clock } from '../../lib/clock.js'
+import { messageOf } from '../../lib/errors.js'
+import type { IpFamily } from '../../lib/ip-address.js'
+import type { Snapshot } from '../../model/snapshot.js'
+import type { Datapath, SyncResult } from '../datapath.js'
+import type { FamilyRules } from './family-rules.js'
+import type { RulesetOptions } from './ruleset.js'
+
+export interface IptablesProxierOptions {
+  readonly clock: Clock
+  readonly families: readonly IpFamily[]
+  readonly rulesOf: (family: IpFamily) => FamilyRules
+  /** Read at each sync: addresses of the node come and go. */
+  readonly optionsOf: (family: IpFamily, snapshot: Snapshot) => RulesetOptions
+  /** Deletes UDP entries of connection tracking that lead to endpoints that have gone (reference 1.8). */
+  readonly deleteStaleFlows: (family: IpFamily, snapshot: Snapshot) => Promise<unknown>
+  readonly warn: (message: string) => void
+}
+
+/** How often jumps are looked for that somebody has removed. */
+const VERIFY_MS = 30_000
+/** Shortest time between two looks at the canary chains. */
+const CANARY_MS = 800
+/** A look may take this share of the time (legacy tools read the whole table for it), */
+const CANARY_SHARE = 0.05
+/** but there is one this often at least. */
+const CANARY_LONGEST_MS = 10_000
+
+export class IptablesProxier implements Datapath {
+  readonly #options: IptablesProxierOptions
+  readonly #rules: ReadonlyMap<IpFamily, FamilyRules>
+  #snapshot: Snapshot | undefined
+  #verifiedAtMs = -Infinity
+  #cancelCanary: (() => void) | undefined
+  /** One restore at a time: syncs and repairs take turns. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #isClosed = false
+
+  constructor(options: IptablesProxierOptions) {
+    this.#options = options
+    this.#rules = new Map(options.families.map((family) => [family, options.rulesOf(family)]))
+  }
+
+  async sync(snapshot: Snapshot): Promise<SyncResult> {
+    if (this.#isClosed) return { warnings: [] }
+    await this.#inTurn(() => this.#bring(snapshot))
+    if (this.#cancelCanary === undefined) this.#watch(CANARY_MS)
+    return { warnings: [] }
+  }
+
+  /** Nothing to wait for: connections are the kernel's. */
+  drain(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#cancelCanary?.()
+    await this.#turn
+  }
+
+  async #bring(snapshot: Snapshot): Promise<void> {
+    const { clock, optionsOf } = this.#options
+    const isVerifying = clock.nowMs() - this.#verifiedAtMs >= VERIFY_MS
+    const before = this.#snapshot
+    for (const [family, rules] of this.#rules) {
+      await rules.sync(snapshot, optionsOf(family, snapshot), isVerifying)
+    }
+    this.#snapshot = snapshot
+    if (isVerifying) this.#verifiedAtMs = clock.nowMs()
+    for (const family of this.#rules.keys()) {
+      if (!hasUdpChange(before, snapshot, family)) continue
+      // The rules are in force; an entry that stays costs its own flow only, and the next change tries again.
+      await this.#options.deleteStaleFlows(family, snapshot).catch((error: unknown) => {
+        this.#options.warn(`stale UDP flows could not be deleted: ${messageOf(error)}`)
+      })
+    }
+  }
+
+  /** Looks at the canaries from time to time; what is gone is written again at once. */
+  #watch(delayMs: number): void {
+    const { clock } = this.#options
+    if (this.#isClosed) return
+    this.#cancelCanary = clock.after(delayMs, () => {
+      const startedMs = clock.nowMs()
+      void this.#inTurn(() => this.#repair())
+        .catch((error: unknown) => {
+          this.#options.warn(
+            `rules could not be repaired, the next sync tries: ${messageOf(error)}`,
+          )
+        })
+        .then(() => {
+          const tookMs = clock.nowMs() - startedMs
+          this.#watch(Math.min(Math.max(CANARY_MS, tookMs / CANARY_SHARE), CANARY_LONGEST_MS))
+        })
+    })
+  }
+
+  async #repair(): Promise<void> {
+    const snapshot = this.#snapshot
+    if (snapshot === undefined) return
+    for (const [family, rules] of this.#rules) {
+      if (await rules.hasCanaries()) continue
+      this.#options.warn(`${family}: somebody has flushed iptables rules; they are written again`)
+      rules.forget()
+      await rules.sync(snapshot, this.#options.optionsOf(family, snapshot), true)
+    }
+  }
+
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.#turn.then(work, work)
+    this.#turn = mine.catch(() => undefined)
+    await mine
+  }
+}
+
+/** Whether endpoints of a UDP Service port have changed, or at the first sync may have. */
+function hasUdpChange(before: Snapshot | undefined, after: Snapshot, family: IpFamily): boolean {
+  if (before === undefined) return true
+  for (const { before: old, after: now } of before.servicePorts.differences(after.servicePorts)) {
+    const port = (now ?? old)?.servicePort
+    if (port?.protocol === 'UDP' && port.ipFamily === family) {
+      if (old?.endpoints !== now?.endpoints) return true
+    }
+  }
+  return false
+}

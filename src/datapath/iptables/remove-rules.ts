@@ -1,0 +1,73 @@
+/**
+ * Removes the rules of the iptables mode: those that this program wrote, or, asked for by name, those
+ * that kube-proxy has left, which have the same names (reference 2.6). The chain that the kubelet uses
+ * too stays, with what is in it.
+ */
+import { type RunCommand, runChecked } from '../../kernel/command.js'
+import { type IptablesTable, restoreRules } from '../../kernel/iptables.js'
+import { CANARY_CHAIN, CANARY_RULE, CANARY_TABLES } from './base-rules.js'
+import { PORT_CHAIN_PATTERN } from './names.js'
+
+const FIXED_CHAINS: Readonly<Record<string, readonly string[]>> = {
+  mangle: [CANARY_CHAIN],
+  nat: ['KUBE-SERVICES', 'KUBE-NODEPORTS', 'KUBE-POSTROUTING', 'KUBE-MARK-MASQ', CANARY_CHAIN],
+  filter: [
+    'KUBE-SERVICES',
+    'KUBE-EXTERNAL-SERVICES',
+    'KUBE-FORWARD',
+    'KUBE-NODEPORTS',
+    'KUBE-PROXY-FIREWALL',
+    CANARY_CHAIN,
+  ],
+}
+const OUR_COMMENT = /"([^"]+)"/.exec(CANARY_RULE)?.[1] ?? ''
+
+/**
+ * @param whose `ours`: nothing is removed unless the canary chain of the nat table says that this
+ *   program wrote the rules; `anybody's`: whoever did
+ * @returns `TABLE/CHAIN` of what has gone
+ * @throws SluiceError ERR_TOOL
+ */
+export async function removeIptablesRules(
+  run: RunCommand,
+  tool: string,
+  whose: 'ours' | "anybody's",
+): Promise<string[]> {
+  const removed: string[] = []
+  let text = ''
+  for (const table of CANARY_TABLES) {
+    const saved = await runChecked(run, `${tool}-save`, ['-t', table])
+    const { chains, jumps } = ownIn(saved, table)
+    const isOurs = saved.includes(OUR_COMMENT)
+    if (chains.length === 0 || (whose === 'ours' && !isOurs)) continue
+    removed.push(...chains.map((chain) => `${table}/${chain}`))
+    text += [
+      `*${table}`,
+      ...chains.map((chain) => `:${chain} - [0:0]`),
+      ...jumps.map((jump) => jump.replace(/^-A/, '-D')),
+      ...chains.map((chain) => `-X ${chain}`),
+      'COMMIT\n',
+    ].join('\n')
+  }
+  if (text !== '') await restoreRules(run, tool, text)
+  return removed
+}
+
+/** Chains of the mode in a table as it was saved, and the rules of other chains that lead there. */
+function ownIn(
+  saved: string,
+  table: IptablesTable,
+): { readonly chains: readonly string[]; readonly jumps: readonly string[] } {
+  const lines = saved.split('\n')
+  const chains = lines
+    .filter((line) => line.startsWith(':'))
+    .map((line) => line.slice(1, line.indexOf(' ')))
+    .filter((name) => FIXED_CHAINS[table]?.includes(name) === true || PORT_CHAIN_PATTERN.test(name))
+  const own = new Set(chains)
+  const jumps = lines.filter((line) => {
+    const [, chain = ''] = /^-A (\S+)/.exec(line) ?? []
+    const [, target = ''] = / -j (\S+)/.exec(line) ?? []
+    return own.has(target) && !own.has(chain)
+  })
+  return { chains, jumps }
+}
