@@ -22,6 +22,13 @@ export function ratio(values, peers) {
   return ratios.length === 0 ? '-' : median(ratios).toFixed(2)
 }
 
+/** Median of the differences of the rounds, with its sign. */
+export function difference(values, peers, digits) {
+  const differences = values.map((value, round) => value - peers[round])
+  const middle = median(differences)
+  return `${middle < 0 ? '' : '+'}${middle.toFixed(digits)}`
+}
+
 /** Rows as text, the first column to the left and the others to the right. */
 export function table(rows) {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))

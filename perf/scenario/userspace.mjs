@@ -6,21 +6,31 @@
  *   client 10.0.1.2 -- 10.0.1.1 node (the contenders) -- 10.244.N.2 three pods (nginx, iperf3)
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { NetworkNamespaces } from '../../dist/kernel/netns.js'
+import { CONCURRENCY, cpuSeconds, moveBytes, openConnections } from '../load.mjs'
+import { haproxyConfig, kernelRules, listOf, measuredService, podConfig } from '../peers.mjs'
+import {
+  compileLoad,
+  eventually,
+  inPlace,
+  link,
+  loadRules,
+  MANY_CONNECTIONS,
+  output,
+  ROOT,
+} from '../place.mjs'
+import { alternate } from '../rounds.mjs'
 import { median, ratio, spread, table } from '../statistics.mjs'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const PODS = [1, 2, 3]
-const CONCURRENCY = 64
+const POD_IPS = PODS.map((pod) => `10.244.${pod}.2`)
 const RATE = 1000
 
 /** @param {readonly string[]} args @returns {Promise<number>} exit status */
-export async function run(args) {
+export function run(args) {
   const { values } = parseArgs({
     args: [...args],
     options: {
@@ -30,40 +40,20 @@ export async function run(args) {
       capture: { type: 'string', default: 'anyip' },
     },
   })
-  if (process.getuid?.() !== 0) {
-    console.error('perf: network namespaces need root')
-    return 1
-  }
-  const folder = mkdtempSync(join(tmpdir(), 'kube-sluice-perf-'))
-  const namespaces = new NetworkNamespaces(`ks-perf-${process.pid}`)
-  const stop = () => {
-    // Not closeSync(): nginx's workers are children of a child, only close() ends those too.
-    void namespaces.close().finally(() => {
-      rmSync(folder, { recursive: true, force: true })
-      process.exit(130)
-    })
-  }
-  process.once('SIGINT', stop)
-  process.once('SIGTERM', stop)
-  try {
+  return inPlace(async ({ namespaces, folder }) => {
     const place = await setUp(namespaces, folder, values.capture)
     const results = await measure(place, Number(values.rounds), Number(values.seconds))
     report(results)
     if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(results, undefined, 2))
-    return 0
-  } finally {
-    await namespaces.close()
-    rmSync(folder, { recursive: true, force: true })
-  }
+  })
 }
 
 /** Namespaces, pods and contenders. */
 async function setUp(namespaces, folder, capture) {
   const client = await namespaces.add('client')
   const node = await namespaces.add('node')
-  const wide = { 'net.ipv4.ip_local_port_range': '"1024 65000"', 'net.ipv4.tcp_tw_reuse': '1' }
-  await namespaces.sysctl(client, wide)
-  await namespaces.sysctl(node, { ...wide, 'net.ipv4.ip_forward': '1' })
+  await namespaces.sysctl(client, MANY_CONNECTIONS)
+  await namespaces.sysctl(node, { ...MANY_CONNECTIONS, 'net.ipv4.ip_forward': '1' })
   await link(namespaces, [client, 'eth0', '10.0.1.2/24'], [node, 'client', '10.0.1.1/24'])
   await namespaces.configure(client, ['route add default via 10.0.1.1'])
   await namespaces.configure(node, ['route add default via 10.0.1.2'])
@@ -73,34 +63,16 @@ async function setUp(namespaces, folder, capture) {
     await link(namespaces, [name, 'eth0', ends[0]], [node, `pod${pod}`, ends[1]])
     await namespaces.configure(name, [`route add default via 10.244.${pod}.1`])
     const config = join(folder, `pod${pod}.conf`)
-    writeFileSync(config, podConfig(folder, pod))
+    writeFileSync(config, podConfig(folder, `pod${pod}`))
     namespaces.spawn(name, ['nginx', '-c', config], { stdio: 'ignore' })
     namespaces.spawn(name, ['iperf3', '-s', '-p', '5201'], { stdio: 'ignore' })
   }
-  const generator = join(folder, 'new-connections')
-  execFileSync('cc', ['-O2', '-o', generator, join(ROOT, 'perf/load/new-connections.c')])
   return {
     namespaces,
     client,
-    generator,
+    generator: compileLoad(folder, 'new-connections'),
     contenders: await contenders(namespaces, node, folder, capture),
   }
-}
-
-async function link(namespaces, [oneNs, oneDevice, oneIp], [otherNs, otherDevice, otherIp]) {
-  await namespaces.connect(
-    { netns: oneNs, device: oneDevice },
-    { netns: otherNs, device: otherDevice },
-  )
-  await namespaces.configure(oneNs, [`addr add ${oneIp} dev ${oneDevice}`])
-  await namespaces.configure(otherNs, [`addr add ${otherIp} dev ${otherDevice}`])
-}
-
-function podConfig(folder, pod) {
-  return `daemon off; worker_processes 1; pid ${folder}/pod${pod}.pid; error_log /dev/null;
-events { worker_connections 4096; }
-http { access_log off; server { listen 8080 backlog=4096; location / { return 200 "ok"; } } }
-`
 }
 
 /** Each: name, where short connections and bulk go to, pids whose CPU time is its cost. */
@@ -115,7 +87,7 @@ async function contenders(namespaces, node, folder, capture) {
       ...dnat(node),
     },
   ]
-  writeFileSync(join(folder, 'haproxy.cfg'), haproxyConfig())
+  writeFileSync(join(folder, 'haproxy.cfg'), haproxyConfig('10.0.1.1', POD_IPS))
   writeFileSync(join(folder, 'nginx.conf'), nginxConfig(folder))
   const start = (command) => namespaces.spawn(node, command, { stdio: 'ignore' })
   const haproxy = start(['haproxy', '-db', '-f', join(folder, 'haproxy.cfg')])
@@ -136,11 +108,12 @@ async function contenders(namespaces, node, folder, capture) {
   const vip = '10.96.1.1'
   const manifests = join(folder, 'manifests')
   mkdirSync(manifests)
-  writeFileSync(join(manifests, 'all.json'), manifestsFor(vip))
+  writeFileSync(join(manifests, 'all.json'), listOf(measuredService(vip, POD_IPS)))
   const daemon = start([
     process.execPath,
     join(ROOT, 'dist/cli/main.js'),
-    ...['run', '--manifests', manifests, '--userspace-capture', capture],
+    ...['run', '--manifests', manifests, '--proxy-mode', 'userspace'],
+    ...['--userspace-capture', capture],
     ...['--hostname-override', 'perf', '--cluster-cidr', '10.244.0.0/16', '--log-level=error'],
     ...['--healthz-bind-address=', '--metrics-bind-address='],
   ])
@@ -157,51 +130,15 @@ async function contenders(namespaces, node, folder, capture) {
  * The kernel's own rule, there only while it is measured: a nat hook puts connection tracking on the
  * path of every packet of the namespace, and so of every contender (it costs HAProxy about a tenth).
  */
-function dnatRules(pods) {
-  const endpoints = pods.map((pod, index) => `${index} : 10.244.${pod}.2 . 8080`).join(', ')
-  return `table ip perf {
-  chain prerouting {
-    type nat hook prerouting priority dstnat
-    ip daddr 10.96.0.1 tcp dport 80 dnat ip addr . port to numgen inc mod ${pods.length} map { ${endpoints} }
-    ip daddr 10.96.0.1 tcp dport 5201 dnat to 10.244.1.2:5201
-  }
-}
-`
-}
-
-/** @returns what to do before and after the load goes to the kernel's rule */
 function dnat(node) {
-  const nft = (args, input) =>
-    execFileSync('ip', ['netns', 'exec', node, 'nft', ...args], { input })
   return {
-    before: () => nft(['-f', '-'], dnatRules(PODS)),
-    after: () => nft(['delete', 'table', 'ip', 'perf'], ''),
+    before: () => loadRules(node, ['nft', '-f', '-'], kernelRules('10.96.0.1', POD_IPS)),
+    after: () => loadRules(node, ['nft', 'delete', 'table', 'ip', 'perf'], ''),
   }
-}
-
-function haproxyConfig() {
-  const servers = PODS.map((pod) => `  server pod${pod} 10.244.${pod}.2:8080`).join('\n')
-  return `global
-  nbthread 1
-  maxconn 4000
-defaults
-  mode tcp
-  timeout connect 1s
-  timeout client 1h
-  timeout server 1h
-  option splice-auto
-listen http
-  bind 10.0.1.1:8001
-  balance roundrobin
-${servers}
-listen bulk
-  bind 10.0.1.1:8002
-  server pod1 10.244.1.2:5201
-`
 }
 
 function nginxConfig(folder) {
-  const servers = PODS.map((pod) => `server 10.244.${pod}.2:8080;`).join(' ')
+  const servers = POD_IPS.map((ip) => `server ${ip}:8080;`).join(' ')
   return `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log /dev/null;
 worker_rlimit_nofile 20000;
@@ -214,31 +151,6 @@ stream {
 `
 }
 
-function manifestsFor(vip) {
-  const metadata = (name) => ({ name, labels: { 'kubernetes.io/service-name': 'perf' } })
-  const slice = (name, ips, port) => ({
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: metadata(name),
-    addressType: 'IPv4',
-    ports: [{ name, port, protocol: 'TCP' }],
-    endpoints: ips.map((ip) => ({ addresses: [ip] })),
-  })
-  const ports = [
-    { name: 'http', port: 80 },
-    { name: 'bulk', port: 5201 },
-  ]
-  const service = {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: 'perf' },
-    spec: { clusterIP: vip, ports },
-  }
-  const ips = PODS.map((pod) => `10.244.${pod}.2`)
-  const items = [service, slice('http', ips, 8080), slice('bulk', ips.slice(0, 1), 5201)]
-  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items })
-}
-
 async function measure(place, rounds, seconds) {
   const { contenders } = place
   for (const contender of contenders) {
@@ -246,29 +158,16 @@ async function measure(place, rounds, seconds) {
     await ready(place, contender)
     contender.after?.()
   }
-  const results = contenders.map(({ name }) => ({
-    name,
-    connectionsPerSecond: [],
-    cpuMicrosPerConnection: [],
-    p50Micros: [],
-    p99Micros: [],
-    gigabitsPerSecond: [],
-    cpuSecondsPerGib: [],
-  }))
-  for (let round = 0; round <= rounds; round++) {
-    for (let turn = 0; turn < contenders.length; turn++) {
-      const index = (turn + round) % contenders.length
-      // Round 0 warms up: compilers, caches, slow-start; it does not count.
-      const duration = round === 0 ? 1 : seconds
-      contenders[index].before?.()
-      const figures = await measureOne(place, contenders[index], duration)
-      contenders[index].after?.()
-      console.error(`round ${round}/${rounds}  ${contenders[index].name}: ${brief(figures)}`)
-      if (round === 0) continue
-      for (const [key, value] of Object.entries(figures)) results[index][key].push(value)
-    }
-  }
-  return results
+  const results = await alternate(contenders, rounds, {
+    measure: async (contender, isWarmUp) => {
+      contender.before?.()
+      const figures = await measureOne(place, contender, isWarmUp ? 1 : seconds)
+      contender.after?.()
+      return figures
+    },
+    brief,
+  })
+  return contenders.map(({ name }) => ({ name, ...results.get(name) }))
 }
 
 function brief(figures) {
@@ -279,76 +178,33 @@ function brief(figures) {
 async function measureOne(place, contender, seconds) {
   const { client, generator } = place
   const [host, port] = contender.http
-  const cpuBefore = cpuSeconds(contender.pids)
-  const wrk = await output(place, client, [
-    ...['wrk', '-t1', `-c${CONCURRENCY}`, `-d${seconds}s`, '-H', 'Connection: close'],
-    `http://${host}:${port}/`,
-  ])
-  const requests = Number(/(\d+) requests in/.exec(wrk)?.[1])
-  const connectionsPerSecond = Number(/Requests\/sec:\s+([\d.]+)/.exec(wrk)?.[1])
-  const cpuConnections = cpuSeconds(contender.pids) - cpuBefore
+  const cpuBefore = cpuSeconds(contender.pids).all
+  const { requests, perSecond } = await openConnections(place, client, contender.http, seconds)
+  const cpuConnections = cpuSeconds(contender.pids).all - cpuBefore
   const count = String(RATE * seconds)
   const latency = JSON.parse(
     await output(place, client, [generator, host, String(port), String(RATE), count]),
   )
-  const [bulkHost, bulkPort] = contender.bulk
-  const bulkBefore = cpuSeconds(contender.pids)
-  const bulk = JSON.parse(
-    await output(place, client, [
-      ...['iperf3', '-c', bulkHost, '-p', String(bulkPort), '-P4', `-t${seconds}`, '-J'],
-    ]),
-  )
-  const { bytes, bits_per_second: bits } = bulk.end.sum_received
-  const cpuBulk = cpuSeconds(contender.pids) - bulkBefore
+  const bulkBefore = cpuSeconds(contender.pids).all
+  const { bytes, gigabitsPerSecond } = await moveBytes(place, client, contender.bulk, seconds)
+  const cpuBulk = cpuSeconds(contender.pids).all - bulkBefore
   const hasProcess = contender.pids.length > 0
   return {
-    connectionsPerSecond,
+    connectionsPerSecond: perSecond,
     cpuMicrosPerConnection: hasProcess ? (cpuConnections * 1e6) / requests : NaN,
     p50Micros: latency.p50Us,
     p99Micros: latency.p99Us,
-    gigabitsPerSecond: bits / 1e9,
+    gigabitsPerSecond,
     cpuSecondsPerGib: hasProcess ? cpuBulk / (bytes / 2 ** 30) : NaN,
   }
 }
 
 /** Waits until the contender answers; each try takes up to 3 s. */
 async function ready(place, { name, http: [host, port] }) {
-  for (let attempt = 0; attempt < 10; attempt++) {
-    const probe = [place.generator, host, String(port), '1000', '1']
-    if (JSON.parse(await output(place, place.client, probe)).completed === 1) return
-    await new Promise((resolve) => setTimeout(resolve, 200))
-  }
-  throw new Error(`perf: ${name} does not answer at ${host}:${port}`)
-}
-
-function output({ namespaces }, netns, command) {
-  return new Promise((resolve, reject) => {
-    const child = namespaces.spawn(netns, command, { stdio: ['ignore', 'pipe', 'pipe'] })
-    let text = ''
-    let errors = ''
-    const timer = setTimeout(() => child.kill('SIGKILL'), 60_000)
-    child.stdout.on('data', (chunk) => (text += chunk))
-    child.stderr.on('data', (chunk) => (errors += chunk))
-    child.on('close', (code) => {
-      clearTimeout(timer)
-      if (code === 0) resolve(text)
-      else reject(new Error(`${command.join(' ')}: exit ${code}: ${errors.trim()}`))
-    })
+  const probe = [place.generator, host, String(port), '1000', '1']
+  await eventually(`${name} does not answer at ${host}:${port}`, async () => {
+    return JSON.parse(await output(place, place.client, probe)).completed === 1
   })
-}
-
-/** User and system time of processes and their children, from /proc/PID/stat (ticks of 10 ms). */
-function cpuSeconds(pids) {
-  let ticks = 0
-  for (const pid of pids) {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
-    const all = [pid, ...children.split(' ').filter(Boolean)]
-    for (const one of all) {
-      const fields = readFileSync(`/proc/${one}/stat`, 'utf8').split(') ')[1].split(' ')
-      ticks += Number(fields[11]) + Number(fields[12])
-    }
-  }
-  return ticks / 100
 }
 
 function report(results) {

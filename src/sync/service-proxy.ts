@@ -129,12 +129,12 @@ export class ServiceProxy {
 
   async #sync(): Promise<void> {
     const { datapath, health, log, clock, onSynced } = this.#options
+    const startedMs = clock.nowMs()
     const input = this.#state.snapshot()
     this.#report(newAnnotationProblems(this.#checked, input, this.#options.annotationReaders))
     this.#checked = input
     const snapshot = health.apply(input)
     const isNew = snapshot !== this.#snapshot || this.#lastSyncAt === undefined
-    const startedMs = clock.nowMs()
     const { warnings } = await datapath.sync(snapshot)
     this.#snapshot = snapshot
     const known = new Set(this.#warnings)

@@ -1,0 +1,77 @@
+/** Configuration of the peers, the pods' server, and the objects of our own proxy. */
+
+/** nginx that answers `ok` at port 8080. @param {string} name of its pid file */
+export function podConfig(folder, name) {
+  return `daemon off; worker_processes 1; pid ${folder}/${name}.pid; error_log /dev/null;
+events { worker_connections 4096; }
+http { access_log off; server { listen 8080 backlog=4096; location / { return 200 "ok"; } } }
+`
+}
+
+/** TCP mode, one thread, splice: short connections at port 8001, bulk at 8002. */
+export function haproxyConfig(address, pods) {
+  const servers = pods.map((pod, index) => `  server pod${index} ${pod}:8080`).join('\n')
+  return `global
+  nbthread 1
+  maxconn 4000
+defaults
+  mode tcp
+  timeout connect 1s
+  timeout client 1h
+  timeout server 1h
+  option splice-auto
+listen http
+  bind ${address}:8001
+  balance roundrobin
+${servers}
+listen bulk
+  bind ${address}:8002
+  server pod0 ${pods[0]}:5201
+`
+}
+
+/** One nat rule of nftables that balances short connections (port 80), and one for bulk (5201). */
+export function kernelRules(vip, pods) {
+  const endpoints = pods.map((pod, index) => `${index} : ${pod} . 8080`).join(', ')
+  return `table ip perf {
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    ip daddr ${vip} tcp dport 80 dnat ip addr . port to numgen inc mod ${pods.length} map { ${endpoints} }
+    ip daddr ${vip} tcp dport 5201 dnat to ${pods[0]}:5201
+  }
+}
+`
+}
+
+export function slice(service, name, ips, port) {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: `${service}-${name}`, labels: { 'kubernetes.io/service-name': service } },
+    addressType: 'IPv4',
+    ports: [{ name, port, protocol: 'TCP' }],
+    endpoints: ips.map((ip) => ({ addresses: [ip] })),
+  }
+}
+
+export function service(name, clusterIP, ports) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name },
+    spec: { clusterIP, ports: Object.entries(ports).map(([name, port]) => ({ name, port })) },
+  }
+}
+
+/** The Service that the load goes to: short connections at port 80, bulk at 5201. */
+export function measuredService(vip, pods) {
+  return [
+    service('perf', vip, { http: 80, bulk: 5201 }),
+    slice('perf', 'http', pods, 8080),
+    slice('perf', 'bulk', pods.slice(0, 1), 5201),
+  ]
+}
+
+export function listOf(items) {
+  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items })
+}
