@@ -1,5 +1,6 @@
 /** What `run` needs of a proxy mode, and the making of each. */
 import type { RunConfig } from '../config/run-config.js'
+import { chooseMode } from '../datapath/choose-mode.js'
 import type { Datapath } from '../datapath/datapath.js'
 import { startIptables } from '../datapath/iptables/start.js'
 import { startNfqueue } from '../datapath/nfqueue/start.js'
@@ -65,8 +66,14 @@ export async function startMode(
       },
     },
   }
-  if (config.proxyMode === 'iptables') return startIptables(context)
-  if (config.proxyMode === 'nfqueue') return startNfqueue({ ...context, onFailure })
+  let mode = config.proxyMode
+  if (mode === 'auto') {
+    const chosen = chooseMode(kernel)
+    log.info(chosen, 'mode chosen')
+    mode = chosen.mode
+  }
+  if (mode === 'iptables') return startIptables(context)
+  if (mode === 'nfqueue') return startNfqueue({ ...context, onFailure })
   return startUserspace(config, log, kernel)
 }
 

@@ -19,7 +19,7 @@ export const PROXY_OPTIONS = {
     'auto',
     {
       ...PROXY,
-      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel; auto is userspace in this version',
+      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel; auto is nfqueue where the kernel can, else userspace',
       kubeProxy: [{ field: 'mode' }],
     },
   ),
