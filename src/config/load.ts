@@ -177,5 +177,6 @@ function nodeSetupOf(values: OptionValues): NodeSetup {
     udpStreamTimeoutMs: values.conntrackUdpTimeoutStream,
     tcpBeLiberal: values.conntrackTcpBeLiberal,
     oomScoreAdj: values.oomScoreAdj,
+    sysctlRoot: values.sysctlRoot,
   }
 }

@@ -29,6 +29,8 @@ export interface NodeSetup {
   readonly tcpBeLiberal: boolean
   /** -1000..1000 */
   readonly oomScoreAdj: number
+  /** Where /proc/sys can be written. */
+  readonly sysctlRoot: string
 }
 
 export interface SetupLog {
@@ -66,7 +68,7 @@ function wantedValues(setup: NodeSetup, cores: number): Wanted[] {
   const wanted: Wanted[] = []
   const max = conntrackMax(setup, cores)
   if (max > 0) {
-    wanted.push(conntrack('max', max), {
+    wanted.push(conntrack('max', max, setup), {
       name: 'nf_conntrack hashsize',
       path: HASHSIZE,
       value: String(Math.floor(max / ENTRIES_PER_BUCKET)),
@@ -81,9 +83,9 @@ function wantedValues(setup: NodeSetup, cores: number): Wanted[] {
   }
   for (const [name, ms] of Object.entries(timeouts)) {
     // Whole seconds, and never 0 for what is not: 0 ends connections at once.
-    if (ms > 0) wanted.push(conntrack(name, Math.max(1, Math.floor(ms / 1000))))
+    if (ms > 0) wanted.push(conntrack(name, Math.max(1, Math.floor(ms / 1000)), setup))
   }
-  if (setup.tcpBeLiberal) wanted.push(conntrack('tcp_be_liberal', 1))
+  if (setup.tcpBeLiberal) wanted.push(conntrack('tcp_be_liberal', 1, setup))
   const score = String(setup.oomScoreAdj)
   wanted.push({ name: 'oom_score_adj', path: OOM_SCORE_ADJ, value: score })
   return wanted
@@ -98,7 +100,7 @@ export function conntrackMax(
   return Math.min(CONNTRACK_CAP, Math.max(conntrackMaxPerCore * cores, conntrackMin))
 }
 
-function conntrack(name: string, value: number): Wanted {
+function conntrack(name: string, value: number, { sysctlRoot }: NodeSetup): Wanted {
   const key = `net.netfilter.nf_conntrack_${name}`
-  return { name: key, path: sysctlPath(key), value: String(value) }
+  return { name: key, path: sysctlPath(key, sysctlRoot), value: String(value) }
 }

@@ -1,6 +1,8 @@
 /** Kernel parameters under /proc and /sys, written only when they differ. */
 import { readFileSync, writeFileSync } from 'node:fs'
 
+import { messageOf } from '../lib/errors.js'
+
 /** Where the files are; a test gives a folder of its own. */
 export interface KernelFiles {
   read(path: string): string
@@ -14,9 +16,41 @@ export const kernelFiles: KernelFiles = {
   },
 }
 
-/** The file of `net.ipv4.conf.all.route_localnet`. */
-export function sysctlPath(key: string): string {
-  return `/proc/sys/${key.replaceAll('.', '/')}`
+/** Where sysctls are, unless --sysctl-root says otherwise. */
+export const SYSCTL_ROOT = '/proc/sys'
+
+/**
+ * The file of a key such as `net.ipv4.conf.all.route_localnet`.
+ * @param root another mount of /proc/sys: that of a container cannot be written
+ */
+export function sysctlPath(key: string, root: string = SYSCTL_ROOT): string {
+  return `${root}/${key.replaceAll('.', '/')}`
+}
+
+/**
+ * Lets connections from this node's loopback addresses be translated to other hosts (kube-proxy sets
+ * the same for node ports on localhost). Where it cannot be written those node ports do not work from
+ * there, and `warn` is told, once; nothing else depends on it.
+ */
+export function loopbackRouter(
+  root: string,
+  warn: (message: string) => void,
+  files: KernelFiles = kernelFiles,
+): () => void {
+  let isTried = false
+  return () => {
+    if (isTried) return
+    isTried = true
+    const key = 'net.ipv4.conf.all.route_localnet'
+    try {
+      ensureKernelValue(files, sysctlPath(key, root), '1')
+    } catch (error) {
+      warn(
+        `node ports do not work from 127.0.0.1: ${key} cannot be set to 1 (${messageOf(error)}); ` +
+          'set it on the node, or mount its /proc/sys/net and name it with --sysctl-root',
+      )
+    }
+  }
 }
 
 /**

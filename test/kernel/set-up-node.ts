@@ -1,6 +1,6 @@
 import t from 'tap'
 import { conntrackMax, type NodeSetup, setUpNode } from '../../src/kernel/set-up-node.js'
-import { sysctlPath } from '../../src/kernel/sysctl.js'
+import { loopbackRouter, sysctlPath } from '../../src/kernel/sysctl.js'
 
 const SETUP: NodeSetup = {
   conntrackMaxPerCore: 32_768,
@@ -11,6 +11,7 @@ const SETUP: NodeSetup = {
   udpStreamTimeoutMs: 0,
   tcpBeLiberal: false,
   oomScoreAdj: -999,
+  sysctlRoot: '/proc/sys',
 }
 const NOTHING: NodeSetup = {
   ...SETUP,
@@ -120,4 +121,29 @@ t.test('a locked-down node costs one line for each value, and no more', async (t
     /close_wait stays as it is: the kernel does not have it/,
     /oom_score_adj/,
   ])
+})
+
+t.test('the parameters of a container come from another mount', async (t) => {
+  const root = '/host/proc/sys'
+  const path = sysctlPath('net.ipv4.conf.all.route_localnet', root)
+  t.equal(path, '/host/proc/sys/net/ipv4/conf/all/route_localnet')
+  const written: string[] = []
+  const warnings: string[] = []
+  const warn = (message: string) => warnings.push(message)
+  const files = {
+    read: () => '0',
+    write: (file: string, text: string) => written.push(`${file} ${text}`),
+  }
+  const route = loopbackRouter(root, warn, files)
+  route()
+  route()
+  t.strictSame(written, [`${path} 1`], 'once')
+  const denied = {
+    read: () => '0',
+    write: () => {
+      throw new Error('EROFS: read-only file system')
+    },
+  }
+  loopbackRouter(root, warn, denied)()
+  t.match(warnings, [/^node ports do not work from 127\.0\.0\.1: .*EROFS.*--sysctl-root$/])
 })

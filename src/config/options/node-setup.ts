@@ -1,6 +1,6 @@
 /** Options: what is set on the node at the start. */
 import { row, RUN, type OptionRow } from '../option-row.js'
-import { duration, integer, switchType } from '../value-type.js'
+import { duration, integer, switchType, text } from '../value-type.js'
 
 /** Seconds of a sysctl are an int. */
 const MAX_SYSCTL = '596523h'
@@ -62,5 +62,9 @@ export const NODE_SETUP_OPTIONS = {
     ...SETUP,
     help: 'how ready the kernel is to kill this process when memory runs out',
     kubeProxy: [{ field: 'oomScoreAdj', zeroCounts: true }],
+  }),
+  sysctlRoot: row('sysctl-root', text('PATH'), '/proc/sys', {
+    ...SETUP,
+    help: "where the node's kernel parameters can be written: in a container, a mount of its /proc/sys/net",
   }),
 } as const satisfies Record<string, OptionRow>

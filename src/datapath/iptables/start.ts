@@ -1,5 +1,5 @@
 /** Puts the iptables mode together: what the kernel lacks is said in one line before anything is touched. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 
 import type { RunConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
@@ -10,6 +10,7 @@ import { iptablesTool } from '../../kernel/iptables.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
+import { loopbackRouter } from '../../kernel/sysctl.js'
 import { vipsOf } from '../../model/vip.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import { Traffic } from '../../observe/traffic.js'
@@ -32,7 +33,6 @@ export interface IptablesContext {
 }
 
 const BE_LIBERAL = '/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal'
-const ROUTE_LOOPBACK = '/proc/sys/net/ipv4/conf/all/route_localnet'
 
 /** @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help */
 export function startIptables(context: IptablesContext) {
@@ -59,11 +59,11 @@ export function startIptables(context: IptablesContext) {
     deleteStaleFlows: (family, snapshot) => deleteStaleFlows(netfilter, family, snapshot),
   })
   log.info({ families, iptables: iptablesTool('IPv4', kernel.iptablesVariant) }, 'rules only')
-  const routeLoopback = loopbackRouter(config)
+  const routeLoopback = loopbackRouter(config.nodeSetup.sysctlRoot, warn)
   return {
     datapath: {
       sync: (snapshot: Snapshot) => {
-        routeLoopback(snapshot)
+        if (config.localhostNodePorts && hasNodePorts(snapshot)) routeLoopback()
         return proxier.sync(snapshot)
       },
       drain: () => proxier.drain(),
@@ -108,18 +108,11 @@ function requireCapabilities(kernel: KernelCapabilities): void {
   )
 }
 
-/** Lets loopback addresses be translated to others once a node port may be reached there. */
-function loopbackRouter(config: RunConfig): (snapshot: Snapshot) => void {
-  let isRouted = !config.localhostNodePorts
-  return (snapshot) => {
-    if (isRouted) return
-    for (const { servicePort } of snapshot.servicePorts.values()) {
-      if (servicePort.ipFamily !== 'IPv4' || servicePort.nodePort === undefined) continue
-      writeFileSync(ROUTE_LOOPBACK, '1')
-      isRouted = true
-      return
-    }
+function hasNodePorts(snapshot: Snapshot): boolean {
+  for (const { servicePort } of snapshot.servicePorts.values()) {
+    if (servicePort.ipFamily === 'IPv4' && servicePort.nodePort !== undefined) return true
   }
+  return false
 }
 
 function readsTrue(file: string): boolean {

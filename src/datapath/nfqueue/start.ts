@@ -1,6 +1,4 @@
 /** Puts the nfqueue mode together: what the kernel lacks is said in one line before anything is touched. */
-import { writeFileSync } from 'node:fs'
-
 import type { RunConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
 import { SluiceError } from '../../lib/errors.js'
@@ -10,6 +8,7 @@ import type { LocalAddress } from '../../kernel/local-address.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import { readQueueCounters } from '../../kernel/packet-queue.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
+import { loopbackRouter } from '../../kernel/sysctl.js'
 import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
@@ -133,9 +132,9 @@ function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
       IPv6: new NftablesEndpointMap(netfilter, 'IPv6', layout),
     },
     localAddresses,
-    routeLoopback: () => {
-      writeFileSync('/proc/sys/net/ipv4/conf/all/route_localnet', '1')
-    },
+    routeLoopback: loopbackRouter(config.nodeSetup.sysctlRoot, (message) => {
+      context.log.warn(message)
+    }),
   })
 }
 
