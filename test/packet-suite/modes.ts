@@ -1,0 +1,28 @@
+/** The modes that answer the packet suite, and what a mode does differently everywhere. */
+export interface SuiteMode {
+  readonly flags: readonly string[]
+  /** Why the endpoint never sees the client's address: undefined where it does. */
+  readonly hidesClient?: string
+}
+
+const RELAYED =
+  'the relay connects to the endpoint from an address of the node; the tproxy capture keeps the client’s'
+
+export const MODES = {
+  'userspace-tproxy': { flags: ['--proxy-mode', 'userspace', '--userspace-capture', 'tproxy'] },
+  'userspace-anyip': {
+    flags: ['--proxy-mode', 'userspace', '--userspace-capture', 'anyip'],
+    hidesClient: RELAYED,
+  },
+  'userspace-redirect': {
+    flags: ['--proxy-mode', 'userspace', '--userspace-capture', 'redirect'],
+    hidesClient: RELAYED,
+  },
+  nfqueue: { flags: ['--proxy-mode', 'nfqueue'] },
+} as const satisfies Record<string, SuiteMode>
+
+export type ModeName = keyof typeof MODES
+
+export function modeOf(name: ModeName): SuiteMode {
+  return MODES[name]
+}

@@ -1,0 +1,53 @@
+/** Differences that several cases share, with their reasons. */
+import {
+  type Difference,
+  DROPPED,
+  masqueraded,
+  REJECTED,
+  type PacketCase,
+  type Responder,
+} from './packet-case.js'
+
+type Except = NonNullable<PacketCase['except']>
+
+const isOfTheNode: Difference = {
+  expect: REJECTED,
+  why: 'a VIP is an address of the node there, and nobody listens on its other ports',
+}
+
+/** Ports of a VIP that no Service has. */
+export const LOCAL_VIP: Except = {
+  'userspace-anyip': isOfTheNode,
+  'userspace-tproxy': isOfTheNode,
+}
+
+const looksFirst: Difference = {
+  expect: DROPPED,
+  why: 'source ranges are looked at before anything else, as in the nftables mode of kube-proxy',
+}
+
+/** Out of range at a load-balancer IP that has no endpoints. */
+export const RANGES_FIRST: Except = {
+  'userspace-redirect': looksFirst,
+  nfqueue: looksFirst,
+}
+
+/** An endpoint that shares the node's network: the relay meets it there. */
+export function onTheNode(...by: readonly Responder[]): Except {
+  return {
+    'userspace-tproxy': {
+      expect: masqueraded(...by),
+      why: 'relay and endpoint are on one host, where packets from a foreign address go astray',
+    },
+  }
+}
+
+/** A connection of the node's own, relayed: any of its addresses is its own. */
+export function fromTheNode(...by: readonly Responder[]): Except {
+  return {
+    'userspace-tproxy': {
+      expect: masqueraded(...by),
+      why: 'the relay, on the node as the client, leaves by the address that fits the way',
+    },
+  }
+}

@@ -1,0 +1,19 @@
+/** Makes a tap test of each case of the suite, for one mode. */
+import type { TAP } from 'tap'
+
+import { CONFIGURATIONS, type ConfigurationName } from './configurations.js'
+import type { ModeName } from './modes.js'
+import { rootOnly, startNetwork } from './network.js'
+import { runConfiguration } from './run-suite.js'
+
+export function testMode(t: TAP, mode: ModeName): void {
+  t.test(mode, { skip: rootOnly, timeout: 170_000 }, async (t) => {
+    const network = await startNetwork()
+    t.teardown(() => network.cluster.close())
+    for (const configuration of Object.keys(CONFIGURATIONS) as ConfigurationName[]) {
+      for (const { name, problems } of await runConfiguration({ mode, network, configuration })) {
+        t.same(problems, [], name)
+      }
+    }
+  })
+}
