@@ -11,6 +11,7 @@ import type { CommandName, OptionValues } from './options.js'
 import { readWords } from './read-words.js'
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js'
 import type { HealthConfig, NfqueueConfig, RunConfig, UserspaceConfig } from './run-config.js'
+import type { BalancerDefaults } from '../policy/balancer/settings.js'
 
 /** Larger is not a configuration. */
 const MAX_FILE_BYTES = 1024 * 1024
@@ -107,7 +108,7 @@ export function runConfigOf(values: OptionValues): RunConfig {
     minSyncPeriodMs: values.minSyncPeriod,
     drainTimeoutMs: values.drainTimeout,
     affinityMaxClients: values.affinityMaxClients,
-    balancers: { name: values.defaultBalancer },
+    balancers: balancersOf(values),
     iptablesMasqueradeBit: values.iptablesMasqueradeBit,
     userspace: userspaceConfigOf(values),
     nfqueue: nfqueueConfigOf(values),
@@ -178,5 +179,17 @@ function nodeSetupOf(values: OptionValues): NodeSetup {
     tcpBeLiberal: values.conntrackTcpBeLiberal,
     oomScoreAdj: values.oomScoreAdj,
     sysctlRoot: values.sysctlRoot,
+  }
+}
+
+function balancersOf(values: OptionValues): BalancerDefaults {
+  return {
+    name: values.defaultBalancer,
+    hashSeed: values.balancerHashSeed,
+    maglevTableSize: values.maglevTableSize,
+    hashBalanceFactor: values.hashBalanceFactor,
+    peakEwmaDecayMs: values.peakEwmaDecay,
+    slowStartMs: values.slowStart,
+    slowStartFloor: values.slowStartFloor,
   }
 }

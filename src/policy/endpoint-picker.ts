@@ -22,6 +22,7 @@ import {
 } from './balancer/settings.js'
 import { FailingEndpoints } from './failing-endpoints.js'
 import { OpenConnections, type OpenCounts } from './open-connections.js'
+import { SlowStart } from './slow-start.js'
 
 /** A new connection, as far as the choice of an endpoint goes. */
 export interface NewConnection {
@@ -57,6 +58,7 @@ interface Entry {
   cluster: Balancer
   local: Balancer
   readonly failing: FailingEndpoints
+  readonly slowStart: SlowStart
   /** What its balancers are told of endpoints. */
   readonly states: EndpointStates
 }
@@ -137,6 +139,7 @@ export class EndpointPicker {
 
     const balancer = selection.scope === 'local' ? entry.local : entry.cluster
     const nowMs = this.#options.clock.nowMs()
+    if (entry.slowStart.isDue(nowMs)) this.#tellBalancers(entry)
     const pinned = this.#pinned(entry.state, connection, nowMs)
     if (pinned !== undefined) {
       const endpoint = findUntried(selection.endpoints, pinned, tried)
@@ -230,15 +233,17 @@ export class EndpointPicker {
 
   #newEntry(id: string, state: ServicePortState): Entry {
     const settings = this.#settingsOf(state)
+    const slowStart = new SlowStart(settings)
     const entry: Entry = {
       state,
       settings,
       cluster: createBalancer(settings),
       local: createBalancer(settings),
       failing: new FailingEndpoints(),
+      slowStart,
       states: {
         openOf: (endpoint) => this.#openCounts.of(id, endpoint),
-        warmthOf: () => 1,
+        warmthOf: (endpoint) => slowStart.warmthOf(endpoint),
       },
     }
     this.#entries.set(id, entry)
@@ -251,6 +256,7 @@ export class EndpointPicker {
     const settings = this.#settingsOf(state)
     if (sameValue(settings, entry.settings)) return
     entry.settings = settings
+    entry.slowStart.setOptions(settings)
     entry.cluster = createBalancer(settings)
     entry.local = createBalancer(settings)
   }
@@ -260,7 +266,12 @@ export class EndpointPicker {
     return readBalancerSettings(servicePort, this.#options.balancers ?? BALANCER_DEFAULTS).settings
   }
 
-  #setEndpoints({ state, states, cluster, local }: Entry): void {
+  #setEndpoints(entry: Entry): void {
+    entry.slowStart.setEndpoints(entry.state.reachable, this.#options.clock.nowMs())
+    this.#tellBalancers(entry)
+  }
+
+  #tellBalancers({ state, states, cluster, local }: Entry): void {
     cluster.setEndpoints(state.cluster, states)
     local.setEndpoints(state.local, states)
   }

@@ -15,7 +15,8 @@ const endpoints = pool(12)
 const subset = fc.subarray(endpoints as Endpoint[])
 const unit = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 const weight = fc.integer({ min: 1, max: 256 })
-const make = (name: BalancerName): Balancer => createBalancer({ ...BALANCER_DEFAULTS, name })
+const make = (name: BalancerName): Balancer =>
+  createBalancer({ ...BALANCER_DEFAULTS, hashesPort: true, name })
 
 for (const name of BALANCER_NAMES) {
   t.test(`${name} keeps the balancer contract`, async (t) => {

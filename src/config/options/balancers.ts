@@ -1,7 +1,14 @@
 /** Options: which endpoint a new connection goes to. */
+import {
+  HASH_BALANCE_FACTOR,
+  MAGLEV_TABLE_SIZE,
+  PEAK_EWMA_DECAY,
+  SLOW_START,
+  SLOW_START_FLOOR,
+} from '../../policy/balancer/parameters.js'
 import { BALANCER_NAMES } from '../../policy/balancer/registry.js'
 import { row, RUN, type OptionRow } from '../option-row.js'
-import { oneOf } from '../value-type.js'
+import { oneOf, text } from '../value-type.js'
 
 const BALANCERS = { section: 'Balancers', commands: RUN } as const
 
@@ -9,5 +16,29 @@ export const BALANCER_OPTIONS = {
   defaultBalancer: row('default-balancer', oneOf(BALANCER_NAMES), 'round-robin', {
     ...BALANCERS,
     help: 'how endpoints are chosen for Services without the annotation kube-sluice.io/balancer',
+  }),
+  balancerHashSeed: row('balancer-hash-seed', text('TEXT'), 'kube-sluice', {
+    ...BALANCERS,
+    help: 'what the hashes of maglev and source-hash begin with; must be the same on all nodes',
+  }),
+  maglevTableSize: row('maglev-table-size', MAGLEV_TABLE_SIZE, '16381', {
+    ...BALANCERS,
+    help: 'places of the table of maglev, of each Service port that uses it; a hundred times the endpoints keep a change below 1 %',
+  }),
+  hashBalanceFactor: row('hash-balance-factor', HASH_BALANCE_FACTOR, '125', {
+    ...BALANCERS,
+    help: 'connections that source-hash lets an endpoint have, in percent of its share; 0 for no bound',
+  }),
+  peakEwmaDecay: row('peak-ewma-decay', PEAK_EWMA_DECAY, '10s', {
+    ...BALANCERS,
+    help: 'how long peak-ewma remembers a slow answer: its time constant',
+  }),
+  slowStart: row('slow-start', SLOW_START, '0s', {
+    ...BALANCERS,
+    help: 'how long an endpoint that comes, or comes back, takes to its full share of new connections; 0s for at once',
+  }),
+  slowStartFloor: row('slow-start-floor', SLOW_START_FLOOR, '10', {
+    ...BALANCERS,
+    help: 'percent of its share that it begins with',
   }),
 } as const satisfies Record<string, OptionRow>

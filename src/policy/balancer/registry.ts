@@ -1,8 +1,12 @@
 /** The balancers by name. A new algorithm is a file beside this one and a row here. */
 import type { Balancer } from './balancer.js'
 import { LeastConnections } from './least-connections.js'
+import { Maglev } from './maglev.js'
+import { PeakEwma } from './peak-ewma.js'
+import { RandomTwo } from './random-two.js'
 import { RoundRobin } from './round-robin.js'
 import type { BalancerSettings } from './settings.js'
+import { SourceHash } from './source-hash.js'
 import { WeightedLeastConnections } from './weighted-least-connections.js'
 import { WeightedRoundRobin } from './weighted-round-robin.js'
 
@@ -11,6 +15,10 @@ export const BALANCER_NAMES = [
   'weighted-round-robin',
   'least-connections',
   'weighted-least-connections',
+  'random-two',
+  'maglev',
+  'source-hash',
+  'peak-ewma',
 ] as const
 
 export type BalancerName = (typeof BALANCER_NAMES)[number]
@@ -21,7 +29,8 @@ export function isBalancerName(name: string): name is BalancerName {
 }
 
 /** A new balancer. */
-export function createBalancer({ name }: BalancerSettings): Balancer {
+export function createBalancer(settings: BalancerSettings): Balancer {
+  const { name, hashSeed: seed } = settings
   switch (name) {
     case 'round-robin':
       return new RoundRobin()
@@ -31,5 +40,15 @@ export function createBalancer({ name }: BalancerSettings): Balancer {
       return new LeastConnections()
     case 'weighted-least-connections':
       return new WeightedLeastConnections()
+    case 'random-two':
+      return new RandomTwo()
+    case 'maglev': {
+      const { maglevTableSize: tableSize, hashesPort } = settings
+      return new Maglev({ seed, tableSize, hashesPort })
+    }
+    case 'source-hash':
+      return new SourceHash({ seed, balanceFactor: settings.hashBalanceFactor })
+    case 'peak-ewma':
+      return new PeakEwma({ decayMs: settings.peakEwmaDecayMs })
   }
 }

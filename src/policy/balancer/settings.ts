@@ -3,22 +3,64 @@
  * `kube-sluice.io/balancer` and `kube-sluice.io/balancer-...`, else the configuration. A bad
  * annotation costs the Service that setting, not its traffic. Pure: every node comes to the same.
  */
+import type { ValueType } from '../../config/value-type.js'
+import { nearestName } from '../../lib/nearest-name.js'
 import { quote } from '../../model/object-fields.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { ObjectProblem } from '../../model/snapshot.js'
+import {
+  HASH_BALANCE_FACTOR,
+  MAGLEV_TABLE_SIZE,
+  PEAK_EWMA_DECAY,
+  SLOW_START,
+  SLOW_START_FLOOR,
+} from './parameters.js'
 import { BALANCER_NAMES, isBalancerName, type BalancerName } from './registry.js'
 
-/** Everything that a balancer of one Service port is made from. */
-export interface BalancerSettings {
+/** What the configuration says, for Services that say nothing. */
+export interface BalancerDefaults {
   readonly name: BalancerName
+  /** Of the hashing balancers; the same on all nodes. */
+  readonly hashSeed: string
+  readonly maglevTableSize: number
+  /** Percent; 0: no bound. */
+  readonly hashBalanceFactor: number
+  readonly peakEwmaDecayMs: number
+  /** How long an endpoint that comes (again) takes to its full weight; 0: no slow start. */
+  readonly slowStartMs: number
+  /** Percent of the weight that it begins with. */
+  readonly slowStartFloor: number
 }
 
-/** What the configuration says, for Services that say nothing. */
-export type BalancerDefaults = BalancerSettings
+/** Everything that a balancer of one Service port is made from. */
+export interface BalancerSettings extends BalancerDefaults {
+  /** Whether a client's connections may go to several endpoints. */
+  readonly hashesPort: boolean
+}
 
-export const BALANCER_DEFAULTS: BalancerDefaults = { name: 'round-robin' }
+export const BALANCER_DEFAULTS: BalancerDefaults = {
+  name: 'round-robin',
+  hashSeed: 'kube-sluice',
+  maglevTableSize: 16_381,
+  hashBalanceFactor: 125,
+  peakEwmaDecayMs: 10_000,
+  slowStartMs: 0,
+  slowStartFloor: 10,
+}
 
-type Annotated = Pick<ServicePort, 'namespace' | 'name' | 'annotations'>
+type NumericSetting = Exclude<keyof BalancerDefaults, 'name' | 'hashSeed'>
+
+/** Annotations after `kube-sluice.io/balancer-`. */
+const PARAMETERS: ReadonlyMap<string, { key: NumericSetting; type: ValueType<number> }> = new Map([
+  ['maglev-table-size', { key: 'maglevTableSize', type: MAGLEV_TABLE_SIZE }],
+  ['hash-balance-factor', { key: 'hashBalanceFactor', type: HASH_BALANCE_FACTOR }],
+  ['peak-ewma-decay', { key: 'peakEwmaDecayMs', type: PEAK_EWMA_DECAY }],
+  ['slow-start', { key: 'slowStartMs', type: SLOW_START }],
+  ['slow-start-floor', { key: 'slowStartFloor', type: SLOW_START_FLOOR }],
+])
+const PREFIX = 'balancer-'
+
+type Annotated = Pick<ServicePort, 'namespace' | 'name' | 'annotations' | 'affinityTimeoutSeconds'>
 
 export interface ReadSettings {
   readonly settings: BalancerSettings
@@ -28,17 +70,40 @@ export interface ReadSettings {
 /** The settings of a Service port, and what is wrong with its annotations. */
 export function readBalancerSettings(port: Annotated, defaults: BalancerDefaults): ReadSettings {
   const problems: ObjectProblem[] = []
-  const object = `Service ${port.namespace}/${port.name}`
-  const wanted = port.annotations['balancer']
-  let name = defaults.name
-  if (wanted !== undefined && isBalancerName(wanted)) {
-    name = wanted
-  } else if (wanted !== undefined) {
+  const report = (annotation: string, message: string): void => {
     problems.push({
-      object,
-      field: 'metadata.annotations["kube-sluice.io/balancer"]',
-      message: `there is no balancer ${quote(wanted)}; ${name} is used, choose one of: ${BALANCER_NAMES.join(', ')}`,
+      object: `Service ${port.namespace}/${port.name}`,
+      field: `metadata.annotations["kube-sluice.io/${annotation}"]`,
+      message,
     })
   }
-  return { settings: { name }, problems }
+  const hashesPort = port.affinityTimeoutSeconds === undefined
+  const settings = { ...defaults, hashesPort }
+  for (const [annotation, text] of Object.entries(port.annotations)) {
+    if (annotation === 'balancer') {
+      if (isBalancerName(text)) settings.name = text
+      else report(annotation, unknownBalancer(text, defaults.name))
+      continue
+    }
+    if (!annotation.startsWith(PREFIX)) continue
+    const parameter = PARAMETERS.get(annotation.slice(PREFIX.length))
+    if (parameter === undefined) {
+      report(annotation, unknownParameter(annotation))
+      continue
+    }
+    const parsed = parameter.type.parse(text)
+    if ('value' in parsed) settings[parameter.key] = parsed.value
+    else report(annotation, `${quote(text)} ${parsed.problem}; the configured value is used`)
+  }
+  return { settings, problems }
+}
+
+function unknownBalancer(text: string, used: string): string {
+  return `there is no balancer ${quote(text)}; ${used} is used, choose one of: ${BALANCER_NAMES.join(', ')}`
+}
+
+function unknownParameter(annotation: string): string {
+  const names = [...PARAMETERS.keys()].map((name) => `${PREFIX}${name}`)
+  const nearest = nearestName(annotation, names)
+  return `is not known and ignored${nearest === undefined ? '' : `; did you mean kube-sluice.io/${nearest}?`}`
 }
