@@ -14,8 +14,10 @@ import type { StatusInputs } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
 import { Traffic } from '../observe/traffic.js'
 import { AffinityTable } from '../policy/affinity.js'
+import { PluginGuard, type BalancerPlugin } from '../policy/balancer/plugin.js'
 import { EndpointPicker } from '../policy/endpoint-picker.js'
 import type { Snapshot } from '../model/snapshot.js'
+import { loadBalancerPlugin } from '../policy/load-balancer-plugin.js'
 
 /** The parts of the status that a mode knows. */
 export type ModeStatus = Pick<
@@ -26,6 +28,7 @@ export type ModeStatus = Pick<
   | 'traffic'
   | 'vips'
   | 'balancerOf'
+  | 'balancerPlugin'
   | 'udpSessions'
   | 'affinityClients'
 >
@@ -51,6 +54,8 @@ export async function startMode(
 ): Promise<RunningMode> {
   const run = commandRunner()
   const kernel = await probeCapabilities(run)
+  const { plugin: file } = config.balancers
+  const plugin = file === undefined ? undefined : await loadBalancerPlugin(file)
   const context = {
     config,
     kernel,
@@ -74,10 +79,19 @@ export async function startMode(
   }
   if (mode === 'iptables') return startIptables(context)
   if (mode === 'nfqueue') return startNfqueue({ ...context, onFailure })
-  return startUserspace(config, log, kernel)
+  return startUserspace(config, log, { kernel, plugin })
 }
 
-function startUserspace(config: RunConfig, log: Logger, kernel: KernelCapabilities): RunningMode {
+interface UserspaceNeeds {
+  readonly kernel: KernelCapabilities
+  readonly plugin: BalancerPlugin | undefined
+}
+
+function startUserspace(
+  config: RunConfig,
+  log: Logger,
+  { kernel, plugin }: UserspaceNeeds,
+): RunningMode {
   const chosen = chooseCapture(config.userspace.capture, kernel)
   log.info({ capture: chosen.name, reason: chosen.reason }, 'capture chosen')
   const capture = createCapture(chosen.name, {
@@ -90,12 +104,14 @@ function startUserspace(config: RunConfig, log: Logger, kernel: KernelCapabiliti
       log.warn(message)
     },
   })
+  const guard = plugin && guardOf(plugin, config, log)
   const affinity = new AffinityTable({ maxClients: config.affinityMaxClients })
   const picker = new EndpointPicker({
     affinity,
     clock: systemClock,
     random: Math.random,
     balancers: config.balancers,
+    plugin: guard,
   })
   const traffic = new Traffic()
   const datapath = new UserspaceProxier({
@@ -116,6 +132,7 @@ function startUserspace(config: RunConfig, log: Logger, kernel: KernelCapabiliti
       traffic,
       vips: datapath.vips.values(),
       balancerOf: (id) => picker.balancerOf(id) ?? '',
+      balancerPlugin: guard?.counts(),
       udpSessions: datapath.udpSessions,
       affinityClients: affinity.size,
     }),
@@ -123,4 +140,15 @@ function startUserspace(config: RunConfig, log: Logger, kernel: KernelCapabiliti
       affinity.sweep(systemClock.nowMs())
     },
   }
+}
+
+function guardOf(plugin: BalancerPlugin, config: RunConfig, log: Logger): PluginGuard {
+  return new PluginGuard({
+    plugin,
+    limitMs: config.balancers.pluginLimitMs,
+    nowMs: () => systemClock.nowMs(),
+    onWarning: (message) => {
+      log.warn(message)
+    },
+  })
 }

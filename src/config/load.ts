@@ -182,7 +182,14 @@ function nodeSetupOf(values: OptionValues): NodeSetup {
   }
 }
 
+/** Throws SluiceError ERR_USAGE. */
 function balancersOf(values: OptionValues): BalancerDefaults {
+  if (values.defaultBalancer === 'plugin' && values.balancerPlugin === undefined) {
+    throw new SluiceError(
+      'ERR_USAGE',
+      '--default-balancer plugin needs the file of the plug-in: --balancer-plugin FILE',
+    )
+  }
   return {
     name: values.defaultBalancer,
     hashSeed: values.balancerHashSeed,
@@ -191,5 +198,7 @@ function balancersOf(values: OptionValues): BalancerDefaults {
     peakEwmaDecayMs: values.peakEwmaDecay,
     slowStartMs: values.slowStart,
     slowStartFloor: values.slowStartFloor,
+    plugin: values.balancerPlugin,
+    pluginLimitMs: values.balancerPluginLimit,
   }
 }

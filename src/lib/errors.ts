@@ -18,6 +18,7 @@ export const ERROR_CODES = [
   'ERR_TOOL',
   'ERR_TIMEOUT',
   'ERR_STATUS_UNREACHABLE',
+  'ERR_PLUGIN',
 ] as const
 
 export type ErrorCode = (typeof ERROR_CODES)[number]

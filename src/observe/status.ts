@@ -1,5 +1,6 @@
 /** The document behind `/status` and `kube-sluice status -o json`. Stable: fields are only ever added. */
 import type { CaptureName, ProxyMode } from '../config/run-config.js'
+import type { PluginCounts } from '../policy/balancer/plugin.js'
 
 /** Health of an endpoint as its Service's check sees it. */
 export interface EndpointHealthStatus {
@@ -79,6 +80,8 @@ export interface ProxyStatus {
   readonly steering: SteeringStatus | undefined
   /** Of health checks: counted since the start, and as it is now. */
   readonly health: Readonly<Record<string, number>>
+  /** The user's own balancer, when there is one. */
+  readonly balancerPlugin?: PluginCounts | undefined
   readonly startedAt: string
   readonly uptimeSeconds: number
   readonly generation: number

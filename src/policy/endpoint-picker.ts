@@ -48,6 +48,8 @@ export interface EndpointPickerOptions {
   readonly random: () => number
   /** For Services whose annotations say nothing; round robin when it is absent. */
   readonly balancers?: BalancerDefaults
+  /** Makes the balancers that a user has written. */
+  readonly plugin?: { readonly create: () => Balancer } | undefined
   /** Where open connections are counted; undefined: here, by `opened` and `closed`. */
   readonly openCounts?: OpenCounts
 }
@@ -237,8 +239,8 @@ export class EndpointPicker {
     const entry: Entry = {
       state,
       settings,
-      cluster: createBalancer(settings),
-      local: createBalancer(settings),
+      cluster: createBalancer(settings, this.#options.plugin),
+      local: createBalancer(settings, this.#options.plugin),
       failing: new FailingEndpoints(),
       slowStart,
       states: {
@@ -257,8 +259,8 @@ export class EndpointPicker {
     if (sameValue(settings, entry.settings)) return
     entry.settings = settings
     entry.slowStart.setOptions(settings)
-    entry.cluster = createBalancer(settings)
-    entry.local = createBalancer(settings)
+    entry.cluster = createBalancer(settings, this.#options.plugin)
+    entry.local = createBalancer(settings, this.#options.plugin)
   }
 
   #settingsOf({ servicePort }: ServicePortState): BalancerSettings {

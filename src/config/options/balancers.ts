@@ -7,13 +7,13 @@ import {
   SLOW_START_FLOOR,
 } from '../../policy/balancer/parameters.js'
 import { BALANCER_NAMES } from '../../policy/balancer/registry.js'
-import { row, RUN, type OptionRow } from '../option-row.js'
-import { oneOf, text } from '../value-type.js'
+import { optional, row, RUN, type OptionRow } from '../option-row.js'
+import { duration, oneOf, text } from '../value-type.js'
 
 const BALANCERS = { section: 'Balancers', commands: RUN } as const
 
 export const BALANCER_OPTIONS = {
-  defaultBalancer: row('default-balancer', oneOf(BALANCER_NAMES), 'round-robin', {
+  defaultBalancer: row('default-balancer', oneOf([...BALANCER_NAMES, 'plugin']), 'round-robin', {
     ...BALANCERS,
     help: 'how endpoints are chosen for Services without the annotation kube-sluice.io/balancer',
   }),
@@ -40,5 +40,13 @@ export const BALANCER_OPTIONS = {
   slowStartFloor: row('slow-start-floor', SLOW_START_FLOOR, '10', {
     ...BALANCERS,
     help: 'percent of its share that it begins with',
+  }),
+  balancerPlugin: optional('balancer-plugin', text('FILE'), {
+    ...BALANCERS,
+    help: 'ES module with a balancer of your own, for Services whose balancer is "plugin"',
+  }),
+  balancerPluginLimit: row('balancer-plugin-limit', duration('1ms', '1s'), '2ms', {
+    ...BALANCERS,
+    help: 'longest time of one of its picks; round robin picks in place of one that is slower, and of all after ten of them',
   }),
 } as const satisfies Record<string, OptionRow>

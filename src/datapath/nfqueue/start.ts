@@ -10,6 +10,7 @@ import { readQueueCounters } from '../../kernel/packet-queue.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import { loopbackRouter } from '../../kernel/sysctl.js'
 import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
+import type { ServicePort } from '../../model/service-port.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
 import type { SteeringStatus } from '../../observe/status.js'
@@ -146,6 +147,11 @@ function statusReader(
   sockets: () => Pick<SteeringStatus, 'queueBufferBytes' | 'eventBufferBytes' | 'sendFailures'>,
 ) {
   const traffic = new Traffic()
+  const balancerNameOf = (port: ServicePort): string => {
+    const { name } = readBalancerSettings(port, balancers).settings
+    const isOff = name === 'plugin' && counters.total('pluginIsOff') > 0
+    return isOff ? 'plugin (round-robin)' : name
+  }
   const last = nfqueue.queueFirst + nfqueue.queueCount
   return (snapshot: Snapshot) => {
     readTraffic(traffic, snapshot, datapath, counters)
@@ -169,8 +175,16 @@ function statusReader(
       })),
       balancerOf: (id: string) => {
         const port = snapshot.servicePorts.get(id)?.servicePort
-        return port === undefined ? '' : readBalancerSettings(port, balancers).settings.name
+        return port === undefined ? '' : balancerNameOf(port)
       },
+      balancerPlugin:
+        balancers.plugin === undefined
+          ? undefined
+          : {
+              failures: counters.total('pluginFailures'),
+              overruns: counters.total('pluginOverruns'),
+              isOff: counters.total('pluginIsOff') > 0,
+            },
       udpSessions: 0,
       affinityClients: 0,
     }

@@ -28,6 +28,10 @@ export const STEERING_TOTALS = [
   'events',
   'eventOverruns',
   'resyncs',
+  /** Of a balancer that a user has written: failures and overruns, and 1 when it is switched off. */
+  'pluginFailures',
+  'pluginOverruns',
+  'pluginIsOff',
 ] as const
 
 export type SteeringTotal = (typeof STEERING_TOTALS)[number]
@@ -73,6 +77,10 @@ export class SteeringCounters {
 
   add(total: number, by = 1): void {
     this.#totals[total] = (this.#totals[total] ?? 0) + by
+  }
+
+  set(total: number, value: number): void {
+    this.#totals[total] = value
   }
 
   total(name: SteeringTotal): number {

@@ -15,11 +15,13 @@ import { formatAddressWords, rangeWords } from '../../packet/address-words.js'
 import { ConntrackWord } from '../../packet/conntrack-word.js'
 import { slotOf } from '../../packet/mark-layout.js'
 import { AffinityTable } from '../../policy/affinity.js'
+import { PluginGuard } from '../../policy/balancer/plugin.js'
 import { EndpointPicker } from '../../policy/endpoint-picker.js'
+import { loadBalancerPlugin } from '../../policy/load-balancer-plugin.js'
 import { ConnectionCounts } from './connection-counts.js'
 import { FlowTable, SYN_BYTES } from './flow-table.js'
 import { Steering, type SteeringKernel } from './steering.js'
-import { SteeringCounters } from './steering-counters.js'
+import { SteeringCounters, Total } from './steering-counters.js'
 import { SteeredConnections } from './steered-connections.js'
 import { SteeringLoop } from './steering-loop.js'
 import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './steering-message.js'
@@ -45,6 +47,21 @@ const { layout, queues } = options
 const counters = new SteeringCounters(options.counters)
 const affinity = new AffinityTable({ maxClients: options.affinityMaxClients })
 const netfilter = new Netfilter()
+const { plugin: pluginFile, pluginLimitMs } = options.balancers
+const plugin =
+  pluginFile === undefined
+    ? undefined
+    : new PluginGuard({
+        plugin: await loadBalancerPlugin(pluginFile),
+        limitMs: pluginLimitMs,
+        nowMs: () => performance.now(),
+        onWarning: warn,
+        onCounted: ({ failures, overruns, isOff }) => {
+          counters.set(Total.pluginFailures, failures)
+          counters.set(Total.pluginOverruns, overruns)
+          counters.set(Total.pluginIsOff, isOff ? 1 : 0)
+        },
+      })
 const connections = new SteeredConnections(counters.open, {
   opened: (slot) => {
     const found = vips.bySlot(slot)
@@ -60,6 +77,7 @@ const picker = new EndpointPicker({
   clock: systemClock,
   random: Math.random,
   balancers: options.balancers,
+  plugin,
   openCounts: connections,
 })
 const vips = new VipTable(picker)

@@ -21,15 +21,19 @@ export const BALANCER_NAMES = [
   'peak-ewma',
 ] as const
 
-export type BalancerName = (typeof BALANCER_NAMES)[number]
+/** `plugin`: the one that the user has written, when there is one. */
+export type BalancerName = (typeof BALANCER_NAMES)[number] | 'plugin'
 
-/** Whether there is a balancer of that name. */
-export function isBalancerName(name: string): name is BalancerName {
-  return (BALANCER_NAMES as readonly string[]).includes(name)
+/** Whether there is a balancer of that name; `plugin` where a plug-in is configured. */
+export function isBalancerName(name: string, hasPlugin: boolean): name is BalancerName {
+  return name === 'plugin' ? hasPlugin : (BALANCER_NAMES as readonly string[]).includes(name)
 }
 
-/** A new balancer. */
-export function createBalancer(settings: BalancerSettings): Balancer {
+/** A new balancer; `plugin` makes those of the plug-in. */
+export function createBalancer(
+  settings: BalancerSettings,
+  plugin?: { readonly create: () => Balancer },
+): Balancer {
   const { name, hashSeed: seed } = settings
   switch (name) {
     case 'round-robin':
@@ -48,6 +52,8 @@ export function createBalancer(settings: BalancerSettings): Balancer {
     }
     case 'source-hash':
       return new SourceHash({ seed, balanceFactor: settings.hashBalanceFactor })
+    case 'plugin':
+      return plugin?.create() ?? new RoundRobin()
     case 'peak-ewma':
       return new PeakEwma({ decayMs: settings.peakEwmaDecayMs })
   }

@@ -30,6 +30,10 @@ export interface BalancerDefaults {
   readonly slowStartMs: number
   /** Percent of the weight that it begins with. */
   readonly slowStartFloor: number
+  /** File of the user's own balancer. */
+  readonly plugin: string | undefined
+  /** Longest time of one of its picks. */
+  readonly pluginLimitMs: number
 }
 
 /** Everything that a balancer of one Service port is made from. */
@@ -46,9 +50,14 @@ export const BALANCER_DEFAULTS: BalancerDefaults = {
   peakEwmaDecayMs: 10_000,
   slowStartMs: 0,
   slowStartFloor: 10,
+  plugin: undefined,
+  pluginLimitMs: 2,
 }
 
-type NumericSetting = Exclude<keyof BalancerDefaults, 'name' | 'hashSeed'>
+type NumericSetting = Exclude<
+  keyof BalancerDefaults,
+  'name' | 'hashSeed' | 'plugin' | 'pluginLimitMs'
+>
 
 /** Annotations after `kube-sluice.io/balancer-`. */
 const PARAMETERS: ReadonlyMap<string, { key: NumericSetting; type: ValueType<number> }> = new Map([
@@ -81,7 +90,7 @@ export function readBalancerSettings(port: Annotated, defaults: BalancerDefaults
   const settings = { ...defaults, hashesPort }
   for (const [annotation, text] of Object.entries(port.annotations)) {
     if (annotation === 'balancer') {
-      if (isBalancerName(text)) settings.name = text
+      if (isBalancerName(text, defaults.plugin !== undefined)) settings.name = text
       else report(annotation, unknownBalancer(text, defaults.name))
       continue
     }
@@ -99,6 +108,8 @@ export function readBalancerSettings(port: Annotated, defaults: BalancerDefaults
 }
 
 function unknownBalancer(text: string, used: string): string {
+  if (text === 'plugin')
+    return `there is no plug-in; ${used} is used, name one by --balancer-plugin`
   return `there is no balancer ${quote(text)}; ${used} is used, choose one of: ${BALANCER_NAMES.join(', ')}`
 }
 

@@ -32,7 +32,7 @@ export interface SourceHashOptions {
   readonly balanceFactor: number
 }
 
-const PROBES = 21
+const PROBES = 8
 const POINTS = 16
 const GOLDEN = 0x9e3779b9
 const TWO_32 = 4_294_967_296
