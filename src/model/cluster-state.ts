@@ -1,6 +1,7 @@
 /**
  * The state of the cluster as this node's proxy sees it: takes the changes of a source and gives
- * Snapshots. Incremental: a change recomputes the Services it touches and nothing else.
+ * Snapshots. Incremental: a change marks the Services it touches, and the next Snapshot recomputes
+ * those, once each, and nothing else.
  *
  * Invariants: a ServicePortState that did not change in value is the same object in the next
  * Snapshot, even when its objects were applied again; a Snapshot never changes; a bad object costs
@@ -28,6 +29,8 @@ export class ClusterState {
   /** Service key -> states, in the order of its ports. */
   readonly #states = new Map<string, readonly ServicePortState[]>()
   #node: NodeState
+  /** Services to recompute before the next Snapshot. */
+  readonly #touched = new Set<string>()
 
   /** By ServicePort.id, without what is in #changed. */
   #byId = SortedMap.empty<ServicePortState>()
@@ -51,19 +54,19 @@ export class ClusterState {
 
   /** Takes in a batch of changes. Never throws on the content of an object. */
   apply(changes: readonly ClusterChange[]): void {
-    const touched = new Set<string>()
     for (const change of changes) {
       const keys =
         change.type === 'apply'
           ? this.#applyObject(change.key, change.current)
           : this.#deleteObject(change.key, change.kind)
-      for (const key of keys) touched.add(key)
+      for (const key of keys) this.#touched.add(key)
     }
-    for (const key of touched) this.#recompute(key)
   }
 
   /** The state now. The same object as before when nothing has changed since. */
   snapshot(): Snapshot {
+    for (const key of this.#touched) this.#recompute(key)
+    this.#touched.clear()
     if (this.#snapshot !== undefined) return this.#snapshot
     this.#byId = this.#byId.with(this.#changed)
     this.#changed.clear()
