@@ -30,6 +30,8 @@ const USER_MODE_LINUX = [
   { name: 'kmod', probe: 'modprobe' },
   { name: 'ipvsadm', probe: 'ipvsadm' },
 ]
+/** Certificates of the tests. */
+const TLS = [{ name: 'openssl', probe: 'openssl' }]
 /** The peers that benchmarks compare with, and what drives them. */
 const PERF = [
   { name: 'haproxy', probe: 'haproxy' },
@@ -45,7 +47,7 @@ const UML = process.arch === 'x64' ? USER_MODE_LINUX : []
 /** The tasks of `node .ci/setup.mjs [TASK]`: system packages, and whether the program is built. */
 const TASKS = {
   demo: { packages: BASE, build: true },
-  test: { packages: [...BASE, ...FUZZ, ...UML], build: true },
+  test: { packages: [...BASE, ...TLS, ...FUZZ, ...UML], build: true },
   check: { packages: [], build: false },
   perf: { packages: [...BASE, ...PERF], build: true },
 }

@@ -16,8 +16,9 @@ interface CommandHelp {
 const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
   run: {
     summary: 'serve the Services of this node until it is stopped',
-    usage: 'run [--config FILE] --manifests PATH [options]',
+    usage: 'run [--config FILE] [--manifests PATH | --kubeconfig FILE] [options]',
     examples: [
+      'kube-sluice run --kubeconfig /etc/kubernetes/kube-sluice.conf',
       'kube-sluice run --manifests /etc/kube-sluice/manifests',
       'kube-sluice run --manifests all.yaml --userspace-capture anyip --cluster-cidr 10.244.0.0/16',
     ],

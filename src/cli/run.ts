@@ -11,12 +11,12 @@ import { messageOf } from '../lib/errors.js'
 import { buildStatus } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
 import type { ProxyStatus } from '../observe/status.js'
-import { ManifestSource } from '../source/manifests/manifest-source.js'
 import { ServiceProxy } from '../sync/service-proxy.js'
 import { annotationReaders } from './annotation-readers.js'
 import { serveHttp } from './run-http.js'
 import { createHealthMonitor, healthStatus } from './run-health.js'
 import { type RunningMode, startMode } from './run-mode.js'
+import { createSource } from './run-source.js'
 
 /** A relayed connection takes two descriptors, a VIP one. */
 const WANTED_FILES = 1_048_576
@@ -35,12 +35,12 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   const { log, signal, version, options } = context
   const startedAt = new Date()
   const fileLimit = raiseFileLimit(WANTED_FILES)
-  let failure: Error | undefined
   const failed = new AbortController()
-  const mode = await startMode(config, log, (error) => {
-    failure ??= error
-    failed.abort()
-  })
+  const onFailure = (error: Error): void => {
+    failed.abort(error) // the first one counts
+  }
+  const source = await createSource(config, version)
+  const mode = await startMode(config, log, onFailure)
   const { datapath } = mode
   const http = await serveHttp({ config, options, log }, (): ProxyStatus => {
     return buildStatus({
@@ -61,13 +61,9 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     },
   })
   const proxy = new ServiceProxy({
-    health,
+    ...{ health, source, datapath, log, config, onFailure },
     nodeName: config.nodeName,
-    source: new ManifestSource({ path: config.manifests }),
-    datapath,
     clock: systemClock,
-    log,
-    config,
     annotationReaders: annotationReaders(config),
     onQueued: () => {
       http.health.queued()
@@ -87,8 +83,8 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     await shutDown(mode, config, log)
     await http.close()
   }
-  if (failure === undefined) return 0
-  log.fatal({ error: messageOf(failure) }, 'the datapath has failed')
+  if (!failed.signal.aborted) return 0
+  log.fatal({ error: messageOf(failed.signal.reason) }, 'it cannot go on')
   return 1
 }
 

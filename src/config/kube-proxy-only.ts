@@ -26,7 +26,7 @@ const boolean = switchType()
 const bit = integer(0, 31)
 const timeout = duration('0s', '1000000h')
 
-const NO_API_CLIENT = 'this version reads manifests only; use --manifests'
+const NO_RESYNC = 'changes are watched, there is nothing to say again'
 const NO_LIMIT = 'a list and a watch of each kind are all requests there are'
 const NO_IPVS = 'this version has no ipvs mode'
 const NO_RULES = 'the nftables mode has its marks elsewhere: see --conntrack-mark-mask'
@@ -35,8 +35,6 @@ const LOG = 'the log is one JSON object a line, pretty on a terminal, written at
 const WINDOWS = 'it is for Windows'
 
 export const KUBE_PROXY_ONLY: readonly KubeProxyOnly[] = [
-  only(['clientConnection.kubeconfig', 'kubeconfig'], text, '', NO_API_CLIENT),
-  { flag: 'master', type: text, default: '', reason: NO_API_CLIENT },
   only(
     ['clientConnection.contentType', 'kube-api-content-type'],
     text,
@@ -46,7 +44,7 @@ export const KUBE_PROXY_ONLY: readonly KubeProxyOnly[] = [
   only('clientConnection.acceptContentTypes', text, '', 'objects are read as JSON'),
   only(['clientConnection.qps', 'kube-api-qps'], number(), '5', NO_LIMIT),
   only(['clientConnection.burst', 'kube-api-burst'], integer(0, 2 ** 31 - 1), '10', NO_LIMIT),
-  only(['configSyncPeriod', 'config-sync-period'], timeout, '15m', NO_API_CLIENT),
+  only(['configSyncPeriod', 'config-sync-period'], timeout, '15m', NO_RESYNC),
   only(['featureGates', 'feature-gates'], gates(), '', 'nothing here is behind a gate'),
   only(
     ['showHiddenMetricsForVersion', 'show-hidden-metrics-for-version'],

@@ -83,16 +83,11 @@ function throwAll(code: 'ERR_USAGE' | 'ERR_CONFIG', problems: readonly string[])
   if (problems.length > 0) throw new SluiceError(code, problems.join('\n'))
 }
 
-/** Throws SluiceError ERR_USAGE when something that `run` needs is missing. */
 export function runConfigOf(values: OptionValues): RunConfig {
-  if (values.manifests === undefined) {
-    throw new SluiceError(
-      'ERR_USAGE',
-      '--manifests is missing: name the file or folder with the Services and EndpointSlices',
-    )
-  }
   return {
     manifests: values.manifests,
+    kubeconfig: values.kubeconfig,
+    master: values.master,
     nodeName: (values.hostnameOverride ?? hostname()).trim().toLowerCase(),
     proxyMode: values.proxyMode,
     clusterCidrs: values.clusterCidr,

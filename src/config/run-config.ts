@@ -70,7 +70,12 @@ export interface HealthConfig {
  * (reload.ts): read those where they are used, and keep no copy.
  */
 export interface RunConfig {
-  readonly manifests: string
+  /** File or folder; undefined: the objects come from the API server. */
+  readonly manifests: string | undefined
+  /** undefined, without manifests: the service account of the Pod. */
+  readonly kubeconfig: string | undefined
+  /** Address of the API server in place of the configured one. */
+  readonly master: string | undefined
   /** `--hostname-override`, trimmed and lower-cased, else the host's name. */
   readonly nodeName: string
   readonly proxyMode: ProxyMode

@@ -11,6 +11,7 @@ export const ERROR_CODES = [
   'ERR_USAGE',
   'ERR_CONFIG',
   'ERR_MANIFEST',
+  'ERR_API',
   'ERR_KERNEL',
   'ERR_ADDON',
   'ERR_CAPABILITY',

@@ -33,6 +33,8 @@ export interface ServiceProxyOptions {
   readonly config: Pick<RunConfig, 'minSyncPeriodMs' | 'syncPeriodMs'>
   /** Who reads annotations of Services, for what is wrong with them. */
   readonly annotationReaders: readonly AnnotationReader[]
+  /** The source has failed for good. */
+  readonly onFailure: (error: Error) => void
   /** A change is waiting for the datapath. */
   readonly onQueued: () => void
   /** The datapath is in accord with the Snapshot. */
@@ -92,8 +94,12 @@ export class ServiceProxy {
 
   /** Starts the source; syncs follow. Throws what the source throws. */
   async start(): Promise<void> {
-    const { source, log } = this.#options
+    const { source, log, onFailure } = this.#options
     await source.start({
+      onFailure,
+      onInitialPart: (changes) => {
+        this.#takeIn(changes)
+      },
       onChanges: (changes) => {
         this.#apply(changes)
       },
@@ -115,10 +121,14 @@ export class ServiceProxy {
   }
 
   #apply(changes: readonly ClusterChange[]): void {
-    this.#state.apply(changes)
-    this.#report(this.#state.takeProblems())
+    this.#takeIn(changes)
     this.#options.onQueued()
     this.#runner.request()
+  }
+
+  #takeIn(changes: readonly ClusterChange[]): void {
+    this.#state.apply(changes)
+    this.#report(this.#state.takeProblems())
   }
 
   #report(problems: readonly ObjectProblem[]): void {

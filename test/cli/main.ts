@@ -21,7 +21,8 @@ t.test('help of every command lists its options, with examples', async (t) => {
 t.test('bad usage is exit status 2 and one line that helps', async (t) => {
   for (const [args, expected] of [
     [['rnu'], /no command "rnu".*"run"/],
-    [['run'], /--manifests is missing/],
+    [['run'], /no --manifests, no --kubeconfig, and this is no Pod/],
+    [['run', '--kubeconfig', '/nowhere'], /kubeconfig .nowhere: ENOENT/],
     [['run', '--manifest', 'x'], /did you mean --manifests/],
     [['completion', 'tcsh'], /bash, zsh, fish/],
   ] as const) {

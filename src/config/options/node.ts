@@ -20,7 +20,16 @@ export const NODE_OPTIONS = {
   }),
   manifests: optional('manifests', text('PATH'), {
     ...NODE,
-    help: 'YAML or JSON file, or folder of them, with the Services, EndpointSlices and Nodes; watched for changes',
+    help: 'YAML or JSON file, or folder of them, with the Services, EndpointSlices and Nodes, in place of an API server; watched for changes',
+  }),
+  kubeconfig: optional('kubeconfig', text('FILE'), {
+    ...NODE,
+    help: 'kubeconfig of the API server to watch; with neither this nor --manifests, the service account of the Pod is used',
+    kubeProxy: [{ field: 'clientConnection.kubeconfig' }],
+  }),
+  master: optional('master', text('URL'), {
+    ...NODE,
+    help: 'address of the API server, in place of the one in the kubeconfig or in the environment of the Pod',
   }),
   hostnameOverride: optional('hostname-override', text('NODE'), {
     ...NODE,

@@ -1,0 +1,75 @@
+/** The proxy as a cluster runs it: objects from an API server, which dies and comes back. */
+import t from 'tap'
+import { ApiServerChild } from '../fixtures/api-server-child.js'
+import type { ApiObject } from '../fixtures/api-server.js'
+import { CertificateAuthority } from '../fixtures/certificates.js'
+import { writeKubeconfig } from '../fixtures/kubeconfig.js'
+import { node } from '../fixtures/objects.js'
+import { answers, serve } from '../fixtures/reach.js'
+import { rootOnly, service, slice, startCluster } from '../fixtures/test-cluster.js'
+
+const VIP = '10.96.0.10'
+const SERVER = '10.0.9.2'
+
+t.test('traffic does not notice that the API server dies', { skip: rootOnly }, async (t) => {
+  const cluster = await startCluster(2)
+  t.teardown(() => cluster.close())
+  for (const [index, pod] of cluster.pods.entries()) {
+    await serve(pod, `pod-${index + 1}`, cluster.podIp(index + 1), 8080)
+  }
+  const authority = new CertificateAuthority()
+  const options = {
+    tls: { ...authority.server([SERVER]), ca: authority.cert },
+    tokens: ['secret'],
+    host: SERVER,
+  }
+  const spawn = (command: [string, ...string[]]) =>
+    cluster.namespaces.spawn(cluster.clientNetns, command, {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+  const api = await ApiServerChild.start(spawn, options)
+  t.teardown(() => api.kill())
+  await api.call({
+    do: 'put',
+    objects: [
+      node({ name: 'node-a' }),
+      service('echo', { clusterIP: VIP }),
+      slice('echo', [cluster.podIp(1)]),
+    ],
+  })
+  const { port, version } = await api.call({ do: 'state' })
+  const kubeconfig = writeKubeconfig(t, {
+    server: `https://${SERVER}:${port}`,
+    ca: authority.cert,
+    user: { tokenFile: 'token' },
+    files: { token: 'secret\n' },
+  })
+  const proxy = await cluster.startProxy('--kubeconfig', kubeconfig, '--proxy-mode', 'userspace')
+  t.teardown(() => proxy.stop('SIGKILL'))
+  const ask = async () =>
+    (await answers(cluster.client, { host: VIP })).map((answer) => answer.split(' ')[0])
+  const uses = (count: number) => (status: { totals: { endpoints: number } }) =>
+    status.totals.endpoints === count
+
+  t.strictSame(await ask(), ['pod-1'], 'what the API server has is in force')
+  const both = [cluster.podIp(1), cluster.podIp(2)]
+  await api.call({ do: 'put', objects: [slice('echo', both)] })
+  await proxy.until('two endpoints', uses(2))
+  t.strictSame(await ask(), ['pod-1', 'pod-2'], 'a change is taken over')
+
+  await api.kill()
+  await proxy.until('the server is missed', () => proxy.log().includes('what is in force stays'))
+  t.strictSame(await ask(), ['pod-1', 'pod-2'], 'without the server, traffic goes on')
+
+  const objects = [
+    node({ name: 'node-a' }),
+    service('echo', { clusterIP: VIP }),
+    slice('echo', [cluster.podIp(2)]),
+  ] as unknown as ApiObject[]
+  const next = await ApiServerChild.start(spawn, { ...options, port, startVersion: version + 100 })
+  t.teardown(() => next.kill())
+  await next.call({ do: 'put', objects })
+  await proxy.until('its new state', uses(1))
+  t.strictSame(await ask(), ['pod-2'], 'what changed meanwhile is taken over')
+  t.equal(await proxy.stop(), 0)
+})
