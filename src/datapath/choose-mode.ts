@@ -10,7 +10,7 @@ export interface ChosenMode {
 
 /** nfqueue where the kernel can, else userspace, which can everywhere. */
 export function chooseMode(kernel: KernelCapabilities): ChosenMode {
-  const missing = missingOf(kernel, [...MODE_NEEDS.nfqueue, ...MODE_NEEDS.nftables])
+  const missing = missingOf(kernel, MODE_NEEDS.nfqueue)
   if (missing.length === 0) {
     return { mode: 'nfqueue', reason: 'the kernel has all that nfqueue needs' }
   }

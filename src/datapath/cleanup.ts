@@ -73,8 +73,8 @@ export async function cleanupNode(
   return { removed, problems: [...new Set(problems)] }
 }
 
-/** The flat layout and the standby of the nfqueue mode. */
-async function removeTable(run: RunCommand, family: IpFamily): Promise<readonly string[]> {
+/** The flat layout and the standby of the nfqueue mode. Throws SluiceError ERR_TOOL. */
+export async function removeTable(run: RunCommand, family: IpFamily): Promise<readonly string[]> {
   const [kind = '', name = ''] = tableName(family).split(' ')
   const { status } = await run('nft', ['list', 'chains', kind, name])
   const { stdout } = await run('nft', ['list', 'tables', kind])

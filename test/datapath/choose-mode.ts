@@ -16,5 +16,8 @@ t.test('what nfqueue needs and is missing is named, once', async (t) => {
 })
 
 t.test('what nfqueue does not need does not matter', async (t) => {
-  t.equal(chooseMode(kernelWithout('IPVS', 'dummy devices', 'transparent sockets')).mode, 'nfqueue')
+  t.equal(
+    chooseMode(kernelWithout('IPVS', 'nftables nat maps', 'transparent sockets')).mode,
+    'nfqueue',
+  )
 })

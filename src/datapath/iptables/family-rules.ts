@@ -24,6 +24,8 @@ export interface FamilyRulesOptions {
   readonly clock: Pick<Clock, 'nowMs'>
   /** After each restore: whether everything was written, and how long it took. */
   readonly onRestored?: (restore: RestoreReport) => void
+  /** Jumps were put at the top of built-in chains: what stood there is below them now. */
+  readonly onJumpsAdded?: () => void
   /** The rules in force serve; what nobody wants any more could not be looked for. */
   readonly warn: (message: string) => void
 }
@@ -130,7 +132,7 @@ export class FamilyRules {
 
   /** Those that are missing, at the top of their chains, one restore for all. */
   async #ensureJumps({ options }: Ruleset): Promise<void> {
-    const { run, tool } = this.#options
+    const { run, tool, onJumpsAdded } = this.#options
     const guard = loopbackGuard(options)
     if (guard !== undefined) await this.#ensureGuard(guard)
     const missing: BaseJump[] = []
@@ -146,6 +148,7 @@ export class FamilyRules {
       jumps: missing.filter((jump) => jump.table === table),
     })
     await restoreRules(run, tool, restoreText({ filter: of('filter'), nat: of('nat') }))
+    onJumpsAdded?.()
   }
 
   /** The chain is the kubelet's too: it is never emptied, and may not be there yet. */

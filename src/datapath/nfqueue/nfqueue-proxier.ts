@@ -286,7 +286,7 @@ export class NfqueueProxier implements Datapath {
     const { changed, removed, isVerifying } = changes
     const own = this.#nodePortAddresses(family, changes)
     const isOurs = (port: SteeredPort): boolean => port.state.servicePort.ipFamily === family
-    const wanted = changed.filter(isOurs).flatMap((port) => entriesOf(port, own))
+    const wanted = changed.filter(isOurs).flatMap((port) => this.#entriesOf(port, own))
     const before = [
       ...changed.map(({ state }) => this.#applied.get(state.servicePort.id)),
       ...removed,
@@ -318,7 +318,7 @@ export class NfqueueProxier implements Datapath {
       return
     }
     const all = [...standby.partsOf(family).values()].filter(isSteered)
-    state.set.sync(new Set(all.flatMap((port) => entriesOf(port, own))))
+    state.set.sync(new Set(all.flatMap((port) => this.#entriesOf(port, own))))
   }
 
   #nodePortAddresses(family: IpFamily, { snapshot, addresses }: Changes): readonly string[] {
@@ -356,18 +356,33 @@ export class NfqueueProxier implements Datapath {
     )
     for (const port of changes.changed) {
       const { id, ipFamily } = port.state.servicePort
-      this.#applied.set(id, { ...port, entries: entriesOf(port, own.get(ipFamily) ?? []) })
+      this.#applied.set(id, { ...port, entries: this.#entriesOf(port, own.get(ipFamily) ?? []) })
     }
     for (const [family, state] of this.#families) {
       state.parts = this.#options.standby.partsOf(family)
     }
   }
 
+  /**
+   * What a Service port has in the set: nothing, when endpoints of it found no slot. The standby
+   * spreads its connections over all of them then.
+   */
+  #entriesOf(port: SteeredPort, nodePortAddresses: readonly string[]): string[] {
+    const { servicePort, reachable } = port.state
+    const hasSlot = ({ id }: { readonly id: string }) =>
+      this.#slots.slotOf(servicePort.id, id) !== undefined
+    return reachable.every(hasSlot) ? entriesOf(port, nodePortAddresses) : []
+  }
+
   #fullWarning(): string[] {
     const { capacity, size } = this.#slots
     if (size < capacity) return []
+    const remedy =
+      capacity < this.#options.layout.maxSlot
+        ? 'iptables rules hold no more, nftables does (--nfqueue-dnat)'
+        : 'widen --conntrack-mark-mask'
     return [
-      `all ${capacity} slots are taken: endpoints beyond get no steered connections; widen --conntrack-mark-mask`,
+      `all ${capacity} slots are taken: Services with endpoints beyond are not steered, the standby serves them; ${remedy}`,
     ]
   }
 }

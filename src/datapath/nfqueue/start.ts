@@ -1,7 +1,6 @@
 /** Puts the nfqueue mode together: what the kernel lacks is said in one line before anything is touched. */
 import type { RunConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
-import { SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { RunCommand } from '../../kernel/command.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
@@ -9,23 +8,23 @@ import { Netfilter } from '../../kernel/netfilter.js'
 import { readQueueCounters } from '../../kernel/packet-queue.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import { loopbackRouter } from '../../kernel/sysctl.js'
-import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
 import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
 import { readBalancerSettings } from '../../policy/balancer/settings.js'
-import { IPV6_NEEDS, missingOf, MODE_NEEDS } from '../mode-needs.js'
-import type { LayoutOptions } from '../nftables/layout.js'
-import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
-import { NftablesProxier } from '../nftables/nftables-proxier.js'
-import { NftablesEndpointMap } from './endpoint-map.js'
+import { IPV6_NEEDS, missingOf } from '../mode-needs.js'
 import { NfqueueProxier } from './nfqueue-proxier.js'
-import { NftablesStandby } from './standby.js'
 import { STEERING_TOTALS, SteeringCounters } from './steering-counters.js'
 import { SteeringThread } from './steering-thread.js'
 import { SynSender } from './syn-sender.js'
+import {
+  chooseDnat,
+  makeTranslation,
+  otherTranslation,
+  type TranslationParts,
+} from './translation.js'
 
 export interface NfqueueContext {
   readonly config: RunConfig
@@ -50,7 +49,7 @@ const NO_RAW_SOCKET =
  */
 export async function startNfqueue(context: NfqueueContext) {
   const { config, kernel, log } = context
-  requireNftables(config, kernel)
+  const dnat = chooseDnat(config, kernel)
   const layout = markLayoutOf(config.nfqueue.markMask)
   const counters = new SteeringCounters(layout.maxSlot)
   const netfilter = new Netfilter()
@@ -61,20 +60,7 @@ export async function startNfqueue(context: NfqueueContext) {
   const hasIpv6 = missingOf(kernel, IPV6_NEEDS.nfqueue).length === 0
   const families: IpFamily[] = hasIpv6 ? ['IPv4', 'IPv6'] : ['IPv4']
   const { thread, queueBufferBytes, eventBufferBytes } = await SteeringThread.start(
-    {
-      layout,
-      queues: { first: config.nfqueue.queueFirst, count: config.nfqueue.queueCount },
-      queueLength: config.nfqueue.queueLength,
-      queueBufferBytes: config.nfqueue.queueBufferBytes,
-      eventBufferBytes: config.nfqueue.eventBufferBytes,
-      flows: config.nfqueue.flows,
-      attempts: config.userspace.connectAttempts,
-      canSendAgain: sender.isUsable,
-      masqueradeAll: config.masqueradeAll,
-      affinityMaxClients: config.affinityMaxClients,
-      balancers: config.balancers,
-      counters: counters.memory,
-    },
+    threadOptions(config, { layout, counters, canSendAgain: sender.isUsable }),
     {
       onSyn: (syn) => {
         sender.send(syn)
@@ -85,11 +71,16 @@ export async function startNfqueue(context: NfqueueContext) {
       onFailure: context.onFailure,
     },
   )
-  log.info({ queueBufferBytes, eventBufferBytes, families }, 'steering')
-  const datapath = makeProxier(context, { layout, families, netfilter, thread, counters })
+  log.info({ queueBufferBytes, eventBufferBytes, families, dnat }, 'steering')
+  const removeOther = otherTranslation(context, families, dnat)
+  const datapath = makeProxier(context, { layout, families, netfilter, thread, counters, dnat })
   return {
     datapath: {
-      sync: (snapshot: Snapshot) => datapath.sync(snapshot),
+      sync: async (snapshot: Snapshot) => {
+        const result = await datapath.sync(snapshot)
+        await removeOther()
+        return result
+      },
       drain: () => Promise.resolve(),
       close: async () => {
         await datapath.close()
@@ -107,31 +98,45 @@ export async function startNfqueue(context: NfqueueContext) {
   }
 }
 
-interface Parts {
-  readonly layout: MarkLayout
-  readonly families: readonly IpFamily[]
-  readonly netfilter: Netfilter
+function threadOptions(
+  config: RunConfig,
+  parts: {
+    readonly layout: MarkLayout
+    readonly counters: SteeringCounters
+    readonly canSendAgain: boolean
+  },
+) {
+  const { layout, counters, canSendAgain } = parts
+  return {
+    layout,
+    queues: { first: config.nfqueue.queueFirst, count: config.nfqueue.queueCount },
+    queueLength: config.nfqueue.queueLength,
+    queueBufferBytes: config.nfqueue.queueBufferBytes,
+    eventBufferBytes: config.nfqueue.eventBufferBytes,
+    flows: config.nfqueue.flows,
+    attempts: config.userspace.connectAttempts,
+    canSendAgain,
+    masqueradeAll: config.masqueradeAll,
+    affinityMaxClients: config.affinityMaxClients,
+    balancers: config.balancers,
+    counters: counters.memory,
+  }
+}
+
+interface Parts extends TranslationParts {
   readonly thread: SteeringThread
   readonly counters: SteeringCounters
 }
 
 function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
   const { config, kernel, run, clock, localAddresses } = context
-  const { layout, families, netfilter } = parts
-  const loader = new NetlinkElementLoader(netfilter)
-  const layoutOptions = optionsReader(context, layout)
-  const proxier = new NftablesProxier({ run, loader, families, layoutOptions })
   return new NfqueueProxier({
     ...parts,
+    ...makeTranslation(context, parts),
     config,
     clock,
     run,
     iptablesVariant: kernel.iptablesVariant,
-    standby: new NftablesStandby(proxier),
-    endpointMaps: {
-      IPv4: new NftablesEndpointMap(netfilter, 'IPv4', layout),
-      IPv6: new NftablesEndpointMap(netfilter, 'IPv6', layout),
-    },
     localAddresses,
     routeLoopback: loopbackRouter(config.nodeSetup.sysctlRoot, (message) => {
       context.log.warn(message)
@@ -189,72 +194,6 @@ function statusReader(
       affinityClients: 0,
     }
   }
-}
-
-/** Options of the standby: the same object for as long as nothing changed, which is what it goes by. */
-function optionsReader(
-  { config, localAddresses }: NfqueueContext,
-  marks: LayoutOptions['marks'],
-): () => LayoutOptions {
-  let before: { readonly key: string; readonly options: LayoutOptions } | undefined
-  const takesAll =
-    config.nodePortAddresses !== 'primary' &&
-    (config.nodePortAddresses.length === 0 ||
-      config.nodePortAddresses.some(({ prefixLength }) => prefixLength === 0))
-  return () => {
-    const addresses = localAddresses()
-    const node = { name: '', zone: undefined, podCidrs: [], addresses: [] as string[] }
-    const resolved = (['IPv4', 'IPv6'] as const).flatMap((family) =>
-      nodePortAddressesOf(family, node, { ...config, localAddresses: addresses }),
-    )
-    const nodePortAddresses = takesAll ? 'all' : resolved
-    const key = JSON.stringify(nodePortAddresses)
-    if (before?.key !== key) {
-      const { masqueradeAll, clusterCidrs, detectLocalMode, localhostNodePorts } = config
-      const options = {
-        marks,
-        masqueradeAll,
-        clusterCidrs,
-        detectLocalMode,
-        nodePortAddresses,
-        localhostNodePorts,
-      } as const
-      before = { key, options }
-    }
-    return before.options
-  }
-}
-
-/**
- * What translates: a map of nftables, or iptables rules.
- * @throws SluiceError ERR_CAPABILITY when the mode cannot work, or not in the way that is asked for
- */
-function chooseDnat({ nfqueue }: RunConfig, kernel: KernelCapabilities): 'nftables' | 'iptables' {
-  const isWanted = nfqueue.dnat === 'nftables'
-  const needs = [...MODE_NEEDS.nfqueue, ...(isWanted ? MODE_NEEDS.nftables : [])]
-  const missing = missingOf(kernel, needs)
-  if (missing.length > 0) {
-    const lines = missing.map(
-      ({ name, reason, fix }) =>
-        `${name} (${reason ?? 'no reason given'}; try: ${fix ?? 'nothing'})`,
-    )
-    const what = isWanted ? '--nfqueue-dnat nftables' : '--proxy-mode nfqueue'
-    throw new SluiceError(
-      'ERR_CAPABILITY',
-      `${what} cannot work here, it misses ${lines.join(', ')}; use ${isWanted ? '--nfqueue-dnat auto' : '--proxy-mode userspace'}`,
-    )
-  }
-  if (nfqueue.dnat !== 'auto') return nfqueue.dnat
-  return missingOf(kernel, MODE_NEEDS.nftables).length === 0 ? 'nftables' : 'iptables'
-}
-
-/** Throws SluiceError ERR_CAPABILITY without the nat of nftables: rules of iptables are not there yet. */
-function requireNftables(config: RunConfig, kernel: KernelCapabilities): void {
-  if (chooseDnat(config, kernel) === 'nftables') return
-  throw new SluiceError(
-    'ERR_CAPABILITY',
-    'the nfqueue mode needs the nat of nftables in this version; use --proxy-mode userspace',
-  )
 }
 
 /** What the thread has counted, where the status looks for it. */

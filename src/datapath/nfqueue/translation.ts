@@ -1,0 +1,190 @@
+/**
+ * What turns a verdict into a translation, with the standby that belongs to it: a map and the flat
+ * layout of nftables, or iptables rules.
+ */
+import { readFileSync } from 'node:fs'
+
+import type { RunConfig } from '../../config/run-config.js'
+import { isMissingTool, type RunCommand } from '../../kernel/command.js'
+import { iptablesTool } from '../../kernel/iptables.js'
+import type { LocalAddress } from '../../kernel/local-address.js'
+import type { Netfilter } from '../../kernel/netfilter.js'
+import type { KernelCapabilities } from '../../kernel/probe-capability.js'
+import type { Clock } from '../../lib/clock.js'
+import { messageOf, SluiceError } from '../../lib/errors.js'
+import type { IpFamily } from '../../lib/ip-address.js'
+import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
+import type { MarkLayout } from '../../packet/mark-layout.js'
+import { removeTable } from '../cleanup.js'
+import { removeIptablesRules } from '../iptables/remove-rules.js'
+import { missingOf, MODE_NEEDS } from '../mode-needs.js'
+import type { LayoutOptions } from '../nftables/layout.js'
+import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
+import { NftablesProxier } from '../nftables/nftables-proxier.js'
+import { NftablesEndpointMap } from './endpoint-map.js'
+import { IptablesEndpointMap, removeEndpointChains } from './iptables-endpoint-map.js'
+import { IptablesStandby } from './iptables-standby.js'
+import type { NfqueueProxierOptions } from './nfqueue-proxier.js'
+import { NftablesStandby } from './standby.js'
+
+export type Dnat = 'nftables' | 'iptables'
+
+/** What of the mode's context is used here. */
+export interface TranslationContext {
+  readonly config: RunConfig
+  readonly kernel: KernelCapabilities
+  readonly run: RunCommand
+  readonly clock: Clock
+  readonly localAddresses: () => readonly LocalAddress[]
+  readonly log: { warn(message: string): void }
+}
+
+/** The parts of the mode that depend on it. */
+export type Translation = Pick<NfqueueProxierOptions, 'standby' | 'endpointMaps'>
+
+export interface TranslationParts {
+  readonly layout: MarkLayout
+  readonly families: readonly IpFamily[]
+  readonly netfilter: Netfilter
+  readonly dnat: Dnat
+}
+
+export function makeTranslation(context: TranslationContext, parts: TranslationParts): Translation {
+  return parts.dnat === 'nftables' ? inNftables(context, parts) : inIptables(context, parts)
+}
+
+function inNftables(
+  context: TranslationContext,
+  { families, netfilter, layout }: TranslationParts,
+): Translation {
+  const loader = new NetlinkElementLoader(netfilter)
+  const layoutOptions = optionsReader(context, layout)
+  const proxier = new NftablesProxier({ run: context.run, loader, families, layoutOptions })
+  return {
+    standby: new NftablesStandby(proxier),
+    endpointMaps: {
+      IPv4: new NftablesEndpointMap(netfilter, 'IPv4', layout),
+      IPv6: new NftablesEndpointMap(netfilter, 'IPv6', layout),
+    },
+  }
+}
+
+function inIptables(
+  context: TranslationContext,
+  { families, layout }: TranslationParts,
+): Translation {
+  const { config, kernel, run, clock, localAddresses, log } = context
+  const { iptablesVariant } = kernel
+  const mapOf = (family: IpFamily) =>
+    new IptablesEndpointMap(run, iptablesTool(family, iptablesVariant), layout)
+  return {
+    standby: new IptablesStandby({
+      config,
+      clock,
+      run,
+      iptablesVariant,
+      families,
+      localAddresses,
+      passesInvalid: () => readsTrue('/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal'),
+      warn: (message) => {
+        log.warn(message)
+      },
+    }),
+    endpointMaps: { IPv4: mapOf('IPv4'), IPv6: mapOf('IPv6') },
+  }
+}
+
+/**
+ * Removes, once, what an earlier process has left of the other way to translate: it would serve
+ * Services of back then. After the first sync, when this way serves.
+ */
+export function otherTranslation(
+  { run, kernel, log }: TranslationContext,
+  families: readonly IpFamily[],
+  dnat: Dnat,
+): () => Promise<void> {
+  let isRemoved = false
+  return async () => {
+    if (isRemoved) return
+    isRemoved = true
+    try {
+      for (const family of families) {
+        const tool = iptablesTool(family, kernel.iptablesVariant)
+        if (dnat === 'nftables') {
+          await removeIptablesRules(run, tool, 'ours')
+          await removeEndpointChains(run, tool)
+        } else await removeTable(run, family)
+      }
+    } catch (error) {
+      // A tool that is not installed has left nothing.
+      if (!isMissingTool(error))
+        log.warn(`what an earlier process has left stays: ${messageOf(error)}`)
+    }
+  }
+}
+
+function readsTrue(file: string): boolean {
+  try {
+    return readFileSync(file, 'utf8').trim() !== '0'
+  } catch {
+    // Connection tracking is not loaded yet: its default is 0.
+    return false
+  }
+}
+
+/**
+ * What translates: a map of nftables, or iptables rules.
+ * @throws SluiceError ERR_CAPABILITY when the mode cannot work, or not in the way that is asked for
+ */
+export function chooseDnat({ nfqueue }: RunConfig, kernel: KernelCapabilities): Dnat {
+  const isWanted = nfqueue.dnat === 'nftables'
+  const needs = [...MODE_NEEDS.nfqueue, ...(isWanted ? MODE_NEEDS.nftables : [])]
+  const missing = missingOf(kernel, needs)
+  if (missing.length > 0) {
+    const lines = missing.map(
+      ({ name, reason, fix }) =>
+        `${name} (${reason ?? 'no reason given'}; try: ${fix ?? 'nothing'})`,
+    )
+    const what = isWanted ? '--nfqueue-dnat nftables' : '--proxy-mode nfqueue'
+    throw new SluiceError(
+      'ERR_CAPABILITY',
+      `${what} cannot work here, it misses ${lines.join(', ')}; use ${isWanted ? '--nfqueue-dnat auto' : '--proxy-mode userspace'}`,
+    )
+  }
+  if (nfqueue.dnat !== 'auto') return nfqueue.dnat
+  return missingOf(kernel, MODE_NEEDS.nftables).length === 0 ? 'nftables' : 'iptables'
+}
+
+/** Options of the standby: the same object for as long as nothing changed, which is what it goes by. */
+function optionsReader(
+  { config, localAddresses }: TranslationContext,
+  marks: LayoutOptions['marks'],
+): () => LayoutOptions {
+  let before: { readonly key: string; readonly options: LayoutOptions } | undefined
+  const takesAll =
+    config.nodePortAddresses !== 'primary' &&
+    (config.nodePortAddresses.length === 0 ||
+      config.nodePortAddresses.some(({ prefixLength }) => prefixLength === 0))
+  return () => {
+    const addresses = localAddresses()
+    const node = { name: '', zone: undefined, podCidrs: [], addresses: [] as string[] }
+    const resolved = (['IPv4', 'IPv6'] as const).flatMap((family) =>
+      nodePortAddressesOf(family, node, { ...config, localAddresses: addresses }),
+    )
+    const nodePortAddresses = takesAll ? 'all' : resolved
+    const key = JSON.stringify(nodePortAddresses)
+    if (before?.key !== key) {
+      const { masqueradeAll, clusterCidrs, detectLocalMode, localhostNodePorts } = config
+      const options = {
+        marks,
+        masqueradeAll,
+        clusterCidrs,
+        detectLocalMode,
+        nodePortAddresses,
+        localhostNodePorts,
+      } as const
+      before = { key, options }
+    }
+    return before.options
+  }
+}
