@@ -12,7 +12,13 @@ const TCP = { port: 80, protocol: 'TCP' }
 type Status = Awaited<ReturnType<Proxy['status']>>
 const steeringOf = (status: Status) => status.steering as unknown as Record<string, number>
 
-t.test('every kind of VIP', { skip: rootOnly, timeout: 170_000 }, async (t) => {
+for (const dnat of ['nftables', 'iptables'] as const) {
+  t.test(`every kind of VIP, ${dnat}`, { skip: rootOnly, timeout: 170_000 }, (t) =>
+    everyKind(t, dnat),
+  )
+}
+
+async function everyKind(t: Test, dnat: 'nftables' | 'iptables'): Promise<void> {
   const cluster = await startCluster(2)
   t.teardown(() => cluster.close())
   const { client, node, namespaces } = cluster
@@ -28,7 +34,7 @@ t.test('every kind of VIP', { skip: rootOnly, timeout: 170_000 }, async (t) => {
     }
   }
   cluster.write([4, 6].flatMap((family) => servicesOf(family as 4 | 6)))
-  const proxy = await cluster.startProxy('--proxy-mode', 'nfqueue')
+  const proxy = await cluster.startProxy('--proxy-mode', 'nfqueue', '--nfqueue-dnat', dnat)
   t.teardown(() => proxy.stop('SIGKILL'))
 
   function servicesOf(family: 4 | 6): object[] {
@@ -255,7 +261,7 @@ t.test('every kind of VIP', { skip: rootOnly, timeout: 170_000 }, async (t) => {
     const entries = await cluster.onNode('conntrack', '-L', '-p', 'sctp')
     t.match(entries, /dst=10\.96\.0\.41 .*src=10\.244\.1\.2 .*sport=8091/)
   })
-})
+}
 
 /** Sends one SCTP INIT with a right CRC32c, which connection tracking looks at. */
 const SCTP_INIT = `
