@@ -126,7 +126,13 @@ export class ClusterState {
       case 'EndpointSlice':
         return this.#slices.delete(key)
       case 'Node':
-        return key === this.#nodeName ? this.#setNode(unknownNode(key)) : []
+        if (key !== this.#nodeName) return []
+        // Its addresses and its pods are still there: traffic goes on (reference 2.2).
+        return this.#setNode({
+          ...unknownNode(key),
+          addresses: this.#node.addresses,
+          podCidrs: this.#node.podCidrs,
+        })
     }
   }
 
