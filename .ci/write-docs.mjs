@@ -1,6 +1,6 @@
 // Writes the pages and the schema that are made from tables in the program; tests compare them.
 import { writeFileSync } from 'node:fs'
-import { generatedFiles } from '../dist/config/generated-files.js'
+import { generatedFiles } from '../dist/cli/generated-files.js'
 import { format, resolveConfig } from 'prettier'
 
 const root = new URL('../', import.meta.url)

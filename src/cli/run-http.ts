@@ -1,27 +1,150 @@
-/** The HTTP endpoints of a running proxy (reference 2.2), as far as the userspace mode has them. */
+/** The HTTP endpoints of a running proxy (reference 2.2 and 1.7). */
 import { getHeapStatistics } from 'node:v8'
 import { kubeProxyDocument, kubeSluiceDocument } from '../config/config-documents.js'
 import type { ResolvedOptions } from '../config/resolve-options.js'
 import type { RunConfig } from '../config/run-config.js'
+import { localAddresses } from '../kernel/local-address.js'
 import { systemClock } from '../lib/clock.js'
-import { json, plain, serve, type Answer } from '../observe/http-server.js'
+import type { IpFamily } from '../lib/ip-address.js'
+import { nodePortAddressesOf } from '../model/node-port-addresses.js'
+import type { NodeState } from '../model/snapshot.js'
+import { HealthCheckNodePorts } from '../observe/health-check-node-port.js'
+import { json, plain, serve, type Answer, type Answerer } from '../observe/http-server.js'
 import type { Logger } from '../observe/log.js'
 import { ProxyHealth } from '../observe/proxy-health.js'
 import type { ProxyStatus } from '../observe/status.js'
+import { familiesOfNode, type MetricsView, type RunMetrics } from './run-metrics.js'
 
 export interface RunHttpContext {
   readonly config: RunConfig
   readonly options: () => ResolvedOptions
   readonly log: Logger
+  readonly metrics: RunMetrics
+  readonly node: () => NodeState
+  /** Manifests need not have a Node object for this node. */
+  readonly mayLackNode: boolean
+  readonly status: () => ProxyStatus
+  readonly metricsView: () => MetricsView
 }
 
 export interface RunHttp {
   readonly health: ProxyHealth
+  readonly healthCheckNodePorts: HealthCheckNodePorts
   close(): Promise<void>
 }
 
+/** Serves the health and the metrics address. Throws SluiceError ERR_LISTEN with bindAddressHardFail. */
+export async function serveHttp(context: RunHttpContext): Promise<RunHttp> {
+  const { config, log } = context
+  const health = new ProxyHealth({
+    clock: systemClock,
+    wallClock: () => new Date(),
+    get syncPeriodMs() {
+      return config.syncPeriodMs
+    },
+    families: familiesOfNode(),
+    isNodeEligible: () => isEligible(context),
+  })
+  const common = { hardFail: config.bindAddressHardFail, log }
+  const stops: (() => Promise<void>)[] = []
+  if (config.healthzBindAddress !== undefined) {
+    const paths = healthPaths(health, context.metrics)
+    stops.push(await serve({ ...common, name: 'healthz', bind: config.healthzBindAddress, paths }))
+  }
+  if (config.metricsBindAddress !== undefined) {
+    const paths = metricsPaths(context)
+    stops.push(await serve({ ...common, name: 'metrics', bind: config.metricsBindAddress, paths }))
+  }
+  const healthCheckNodePorts = new HealthCheckNodePorts({
+    addresses: (family) => nodePortListenAddresses(family, context),
+    isProxyHealthy: () => health.isHealthy(),
+    onFailure: ({ namespace, name, port, reason }) => {
+      log.warn(
+        { service: `${namespace}/${name}`, port },
+        `Service ${namespace}/${name}: healthCheckNodePort ${port} cannot be bound: ${reason}; tried again at the next sync`,
+      )
+    },
+  })
+  return {
+    health,
+    healthCheckNodePorts,
+    close: async () => {
+      await healthCheckNodePorts.close()
+      await Promise.all(stops.map((stop) => stop()))
+    },
+  }
+}
+
+/** A node without a Node object is unknown to load balancers; manifests may go without one. */
+function isEligible({ node, mayLackNode }: RunHttpContext): boolean {
+  const { isLeaving, isUnknown } = node()
+  return isLeaving !== true && (isUnknown !== true || mayLackNode)
+}
+
+function healthPaths(health: ProxyHealth, { kubeProxy }: RunMetrics): Map<string, Answerer> {
+  return new Map<string, Answerer>([
+    [
+      '/healthz',
+      () => {
+        const { status, body } = health.healthz()
+        kubeProxy.healthzAnswered(status)
+        return json(body, status)
+      },
+    ],
+    [
+      '/livez',
+      () => {
+        const { status, body } = health.livez()
+        kubeProxy.livezAnswered(status)
+        return json(body, status)
+      },
+    ],
+  ])
+}
+
+function metricsPaths(context: RunHttpContext): Map<string, Answerer> {
+  const { config, options, metrics, status, metricsView } = context
+  return new Map<string, Answerer>([
+    ['/healthz', () => plain('ok')],
+    ['/healthz/ping', () => plain('ok')],
+    ['/proxyMode', () => plain(metricsView().status.mode)],
+    ['/metrics', async () => prometheus(await metrics.text(metricsView()))],
+    [
+      '/configz',
+      () =>
+        json({
+          'kubeproxy.config.k8s.io': kubeProxyDocument(options()),
+          'kube-sluice.io': kubeSluiceDocument(options()),
+        }),
+    ],
+    ['/status', () => json(status())],
+    ...(config.profiling ? debugPaths() : []),
+  ])
+}
+
+function prometheus(body: string): Answer {
+  return { status: 200, contentType: 'text/plain; version=0.0.4; charset=utf-8', body }
+}
+
+/** One listener for all addresses, unless the addresses of node ports are named. */
+function nodePortListenAddresses(
+  family: IpFamily,
+  { config, node }: RunHttpContext,
+): 'all' | readonly string[] {
+  const { nodePortAddresses } = config
+  const ofFamily =
+    nodePortAddresses === 'primary'
+      ? undefined
+      : nodePortAddresses.filter((range) => range.family === family)
+  const takesAll =
+    ofFamily !== undefined &&
+    (ofFamily.length === 0 || ofFamily.some(({ prefixLength }) => prefixLength === 0))
+  if (takesAll) return 'all'
+  return nodePortAddressesOf(family, node(), { ...config, localAddresses: localAddresses() })
+}
+
 /** What a look into a running process needs; only with `--profiling`. */
-function debugPaths(): [string, () => Answer][] {
+function debugPaths(): [string, Answerer][] {
   return [
     ['/debug/memory', () => json({ ...process.memoryUsage(), heap: getHeapStatistics() })],
     ['/debug/handles', () => json(countOf(process.getActiveResourcesInfo()))],
@@ -32,51 +155,4 @@ function countOf(names: readonly string[]): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {}
   for (const name of names) counts[name] = (counts[name] ?? 0) + 1
   return counts
-}
-
-/** Serves the health and the metrics address. Throws SluiceError ERR_LISTEN with bindAddressHardFail. */
-export async function serveHttp(
-  { config, options, log }: RunHttpContext,
-  status: () => ProxyStatus,
-): Promise<RunHttp> {
-  const health = new ProxyHealth({
-    clock: systemClock,
-    wallClock: () => new Date(),
-    get syncPeriodMs() {
-      return config.syncPeriodMs
-    },
-  })
-  const healthAnswer = (): Answer => json(health.body(), health.isHealthy() ? 200 : 503)
-  const common = { hardFail: config.bindAddressHardFail, log }
-  const stops: (() => Promise<void>)[] = []
-  if (config.healthzBindAddress !== undefined) {
-    const paths = new Map([
-      ['/healthz', healthAnswer],
-      ['/livez', healthAnswer],
-    ])
-    stops.push(await serve({ ...common, name: 'healthz', bind: config.healthzBindAddress, paths }))
-  }
-  if (config.metricsBindAddress !== undefined) {
-    const paths = new Map([
-      ['/healthz', () => plain('ok')],
-      ['/proxyMode', () => plain(status().mode)],
-      [
-        '/configz',
-        () =>
-          json({
-            'kubeproxy.config.k8s.io': kubeProxyDocument(options()),
-            'kube-sluice.io': kubeSluiceDocument(options()),
-          }),
-      ],
-      ['/status', () => json(status())],
-      ...(config.profiling ? debugPaths() : []),
-    ])
-    stops.push(await serve({ ...common, name: 'metrics', bind: config.metricsBindAddress, paths }))
-  }
-  return {
-    health,
-    close: async () => {
-      await Promise.all(stops.map((stop) => stop()))
-    },
-  }
 }

@@ -31,6 +31,7 @@ export type ModeStatus = Pick<
   | 'balancerPlugin'
   | 'udpSessions'
   | 'affinityClients'
+  | 'boundsHit'
 >
 
 export interface RunningMode {
@@ -135,6 +136,7 @@ function startUserspace(
       balancerPlugin: guard?.counts(),
       udpSessions: datapath.udpSessions,
       affinityClients: affinity.size,
+      boundsHit: { ...datapath.boundsHit, 'affinity-max-clients': affinity.evictions },
     }),
     onSynced: () => {
       affinity.sweep(systemClock.nowMs())

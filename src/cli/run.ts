@@ -11,10 +11,12 @@ import { messageOf } from '../lib/errors.js'
 import { buildStatus } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
 import type { ProxyStatus } from '../observe/status.js'
-import { ServiceProxy } from '../sync/service-proxy.js'
+import type { HealthMonitor } from '../policy/health/health-monitor.js'
+import { ServiceProxy, type SyncObservers } from '../sync/service-proxy.js'
 import { annotationReaders } from './annotation-readers.js'
-import { serveHttp } from './run-http.js'
 import { createHealthMonitor, healthStatus } from './run-health.js'
+import { serveHttp, type RunHttp } from './run-http.js'
+import { RunMetrics } from './run-metrics.js'
 import { type RunningMode, startMode } from './run-mode.js'
 import { createSource } from './run-source.js'
 
@@ -42,17 +44,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   const source = await createSource(config, version)
   const mode = await startMode(config, log, onFailure)
   const { datapath } = mode
-  const http = await serveHttp({ config, options, log }, (): ProxyStatus => {
-    return buildStatus({
-      version,
-      node: config.nodeName,
-      startedAt: startedAt.toISOString(),
-      uptimeSeconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
-      ...proxy.syncStatus(),
-      ...healthStatus(health),
-      ...mode.status(proxy.snapshot),
-    })
-  })
+  const metrics = new RunMetrics(config, version, startedAt)
   const health = createHealthMonitor(config, {
     log,
     datapath,
@@ -65,13 +57,19 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     nodeName: config.nodeName,
     clock: systemClock,
     annotationReaders: annotationReaders(config),
-    onQueued: () => {
-      http.health.queued()
-    },
-    onSynced: () => {
-      http.health.synced()
-      mode.onSynced()
-    },
+    ...syncObservers(metrics, mode, () => http),
+  })
+  const status = (): ProxyStatus => statusOf({ config, version, startedAt, proxy, health, mode })
+  const http = await serveHttp({
+    ...{ config, options, log, metrics, status },
+    node: () => proxy.snapshot.node,
+    mayLackNode: config.manifests !== undefined,
+    metricsView: () => ({
+      snapshot: proxy.snapshot,
+      warnings: proxy.syncStatus().warnings.length,
+      status: mode.status(proxy.snapshot),
+      isUp: (servicePortId, endpointId) => health.healthOf(servicePortId, endpointId)?.isUp,
+    }),
   })
   log.info({ node: config.nodeName, mode: config.proxyMode, fileLimit, version }, 'starting')
   try {
@@ -86,6 +84,49 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   if (!failed.signal.aborted) return 0
   log.fatal({ error: messageOf(failed.signal.reason) }, 'it cannot go on')
   return 1
+}
+
+interface StatusParts {
+  readonly config: RunConfig
+  readonly version: string
+  readonly startedAt: Date
+  readonly proxy: ServiceProxy
+  readonly health: HealthMonitor
+  readonly mode: RunningMode
+}
+
+function statusOf({ config, version, startedAt, proxy, health, mode }: StatusParts): ProxyStatus {
+  return buildStatus({
+    version,
+    node: config.nodeName,
+    startedAt: startedAt.toISOString(),
+    uptimeSeconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
+    ...proxy.syncStatus(),
+    ...healthStatus(health),
+    ...mode.status(proxy.snapshot),
+  })
+}
+
+/** Who is told of syncs. None of it is called before the proxy starts. */
+function syncObservers(metrics: RunMetrics, mode: RunningMode, http: () => RunHttp): SyncObservers {
+  return {
+    onQueued: (changes) => {
+      metrics.queued(changes)
+      http().health.queued()
+    },
+    onSyncStarted: () => {
+      metrics.syncStarted()
+    },
+    onSyncFailed: () => {
+      metrics.syncFailed()
+    },
+    onSynced: (snapshot, tookMs) => {
+      metrics.synced(tookMs)
+      http().health.synced()
+      void http().healthCheckNodePorts.sync(snapshot)
+      mode.onSynced()
+    },
+  }
 }
 
 async function shutDown(mode: RunningMode, config: RunConfig, log: Logger): Promise<void> {

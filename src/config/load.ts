@@ -97,6 +97,8 @@ export function runConfigOf(values: OptionValues): RunConfig {
     localhostNodePorts: values.localhostNodePorts,
     healthzBindAddress: values.healthzBindAddress,
     metricsBindAddress: values.metricsBindAddress,
+    metricsPerEndpoint: values.metricsPerEndpoint,
+    metricsPerServicePort: values.metricsPerServicePort,
     profiling: values.profiling,
     bindAddressHardFail: values.bindAddressHardFail,
     syncPeriodMs: values.syncPeriod,

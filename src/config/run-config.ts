@@ -89,6 +89,9 @@ export interface RunConfig {
   /** undefined: not served. */
   readonly healthzBindAddress: BindAddress | undefined
   readonly metricsBindAddress: BindAddress | undefined
+  /** Endpoints, and Service ports, that have metrics of their own. */
+  readonly metricsPerEndpoint: number
+  readonly metricsPerServicePort: number
   /** Serve /debug/... on the metrics address. */
   readonly profiling: boolean
   /** Without a bind: exit 1. Otherwise retried every 5 s. */

@@ -34,6 +34,10 @@ export interface NodeState {
   readonly addresses: readonly string[]
   /** spec.podCIDRs as text. */
   readonly podCidrs: readonly string[]
+  /** There is no Node object of that name (yet). */
+  readonly isUnknown?: true
+  /** It is being deleted, or the cluster autoscaler is about to: no new traffic of load balancers. */
+  readonly isLeaving?: true
 }
 
 export interface Snapshot {

@@ -7,9 +7,11 @@ import type { NodeState, ObjectProblem } from './snapshot.js'
 /** The node's zone, for topology hints. */
 export const ZONE_LABEL = 'topology.kubernetes.io/zone'
 
+const LEAVING_TAINT = 'ToBeDeletedByClusterAutoscaler'
+
 /** What is known of a node without its object. */
 export function unknownNode(name: string): NodeState {
-  return { name, zone: undefined, addresses: [], podCidrs: [] }
+  return { name, zone: undefined, addresses: [], podCidrs: [], isUnknown: true }
 }
 
 /** Translates the Node of that name; addresses in the order of preference of kube-proxy's pkg/util/node. */
@@ -32,9 +34,18 @@ export function translateNode(
         ]),
       ],
       podCidrs: podCidrsOf(node, report),
+      ...(isLeaving(node) ? { isLeaving: true } : {}),
     },
     problems,
   }
+}
+
+/** kube-proxy's rule for /healthz (KEP-3836), whatever the effect of the taint. */
+function isLeaving({ metadata, spec }: V1Node): boolean {
+  return (
+    metadata?.deletionTimestamp !== undefined ||
+    itemsOf(spec?.taints).some(([, { key }]) => key === LEAVING_TAINT)
+  )
 }
 
 function addressesOf(node: V1Node, type: string, report: ReportField): string[] {

@@ -18,10 +18,13 @@ export interface Answer {
   readonly body: string
 }
 
+/** What a path answers; one that takes time does so without holding up others. */
+export type Answerer = () => Answer | Promise<Answer>
+
 export interface HttpServerOptions {
   readonly name: string
   readonly bind: BindAddress
-  readonly paths: ReadonlyMap<string, () => Answer>
+  readonly paths: ReadonlyMap<string, Answerer>
   /** A bind that fails is an error, in place of being tried again every 5 s. */
   readonly hardFail: boolean
   readonly log: Logger
@@ -31,7 +34,7 @@ export interface HttpServerOptions {
 export async function serve(options: HttpServerOptions): Promise<() => Promise<void>> {
   const { name, bind, hardFail, log } = options
   const server = createServer((request, response) => {
-    respond(options.paths, request, response)
+    void respond(options, request, response)
   })
   server.maxConnections = MAX_CONNECTIONS
   let retry: NodeJS.Timeout | undefined
@@ -73,16 +76,18 @@ export function plain(body: string, status = 200): Answer {
   return { status, contentType: 'text/plain; charset=utf-8', body }
 }
 
-function respond(
-  paths: HttpServerOptions['paths'],
+async function respond(
+  { name, paths, log }: HttpServerOptions,
   request: IncomingMessage,
   response: ServerResponse,
-): void {
+): Promise<void> {
   const path = (request.url ?? '/').split('?', 1)[0] ?? '/'
   const isRead = request.method === 'GET' || request.method === 'HEAD'
   const answer = isRead
-    ? (paths.get(path)?.() ??
-      plain(`no such path; there is: ${[...paths.keys()].join(' ')}\n`, 404))
+    ? await answerOf(paths, path).catch((error: unknown) => {
+        log.error({ error: messageOf(error) }, `${name}: ${path} cannot be answered`)
+        return plain('internal error; the log says more\n', 500)
+      })
     : plain('only GET and HEAD\n', 405)
   response.writeHead(answer.status, {
     'Content-Type': answer.contentType,
@@ -91,4 +96,10 @@ function respond(
     'Cache-Control': 'no-store',
   })
   response.end(request.method === 'HEAD' ? undefined : answer.body)
+}
+
+async function answerOf(paths: HttpServerOptions['paths'], path: string): Promise<Answer> {
+  const answerer = paths.get(path)
+  if (answerer !== undefined) return answerer()
+  return plain(`no such path; there is: ${[...paths.keys()].join(' ')}\n`, 404)
 }

@@ -70,6 +70,12 @@ export interface SteeringStatus {
   readonly queueBufferBytes: number
   readonly eventBufferBytes: number
   readonly sendFailures: number
+  /** Verdicts by how long they took: counts for each upper bound (seconds) and above, not cumulative. */
+  readonly verdictLatency: {
+    readonly bounds: readonly number[]
+    readonly counts: readonly number[]
+    readonly sumSeconds: number
+  }
 }
 
 export interface ProxyStatus {
@@ -98,5 +104,7 @@ export interface ProxyStatus {
     readonly affinityClients: number
   }
   readonly services: readonly ServicePortStatus[]
+  /** Option that bounds something -> how often it did. */
+  readonly boundsHit?: Readonly<Record<string, number>>
   readonly warnings: readonly string[]
 }

@@ -69,6 +69,11 @@ export class Traffic {
     return counts
   }
 
+  /** The same for reading: nothing is kept for a Service port that has not counted anything. */
+  read(id: string): Readonly<ServicePortCounts> {
+    return this.#ports.get(id) ?? NOTHING
+  }
+
   totals(): TrafficTotals {
     const totals = { ...this.#dropped }
     for (const counts of this.#ports.values()) add(totals, counts)
@@ -93,6 +98,8 @@ export class Traffic {
     }
   }
 }
+
+const NOTHING: Readonly<ServicePortCounts> = new ServicePortCounts()
 
 function newTotals(): TrafficTotals {
   return { activeConnections: 0, totalConnections: 0, failedConnections: 0, retries: 0 }

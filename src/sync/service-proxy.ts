@@ -22,7 +22,17 @@ import { SyncRunner } from './sync-runner.js'
 /** First wait after a failed sync. */
 const RETRY_MS = 500
 
-export interface ServiceProxyOptions {
+export interface SyncObservers {
+  /** Changes wait for the datapath. */
+  readonly onQueued: (changes: readonly ClusterChange[]) => void
+  /** A sync begins: it has all changes until now. */
+  readonly onSyncStarted: () => void
+  /** The datapath is in accord with the Snapshot, after that long. */
+  readonly onSynced: (snapshot: Snapshot, tookMs: number) => void
+  readonly onSyncFailed: () => void
+}
+
+export interface ServiceProxyOptions extends SyncObservers {
   readonly nodeName: string
   readonly source: ClusterSource
   readonly datapath: Datapath
@@ -35,10 +45,6 @@ export interface ServiceProxyOptions {
   readonly annotationReaders: readonly AnnotationReader[]
   /** The source has failed for good. */
   readonly onFailure: (error: Error) => void
-  /** A change is waiting for the datapath. */
-  readonly onQueued: () => void
-  /** The datapath is in accord with the Snapshot. */
-  readonly onSynced: (snapshot: Snapshot) => void
 }
 
 export class ServiceProxy {
@@ -69,6 +75,7 @@ export class ServiceProxy {
       sync: () => this.#sync(),
       onError: (error, retryInMs) => {
         this.#lastSyncError = messageOf(error)
+        options.onSyncFailed()
         options.log.error(
           { error: messageOf(error), retryInMs: Math.round(retryInMs) },
           'sync failed; what was in force stays, it is tried again',
@@ -122,7 +129,7 @@ export class ServiceProxy {
 
   #apply(changes: readonly ClusterChange[]): void {
     this.#takeIn(changes)
-    this.#options.onQueued()
+    this.#options.onQueued(changes)
     this.#runner.request()
   }
 
@@ -138,14 +145,16 @@ export class ServiceProxy {
   }
 
   async #sync(): Promise<void> {
-    const { datapath, health, log, clock, onSynced } = this.#options
+    const { datapath, health, log, clock, onSyncStarted, onSynced } = this.#options
     const startedMs = clock.nowMs()
+    onSyncStarted()
     const input = this.#state.snapshot()
     this.#report(newAnnotationProblems(this.#checked, input, this.#options.annotationReaders))
     this.#checked = input
     const snapshot = health.apply(input)
     const isNew = snapshot !== this.#snapshot || this.#lastSyncAt === undefined
     const { warnings } = await datapath.sync(snapshot)
+    const tookMs = clock.nowMs() - startedMs
     this.#snapshot = snapshot
     const known = new Set(this.#warnings)
     for (const warning of warnings) if (!known.has(warning)) log.warn(warning)
@@ -157,11 +166,11 @@ export class ServiceProxy {
         {
           generation: snapshot.generation,
           servicePorts: snapshot.servicePorts.size,
-          tookMs: Math.round(clock.nowMs() - startedMs),
+          tookMs: Math.round(tookMs),
         },
         'in force',
       )
     }
-    onSynced(snapshot)
+    onSynced(snapshot, tookMs)
   }
 }

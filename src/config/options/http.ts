@@ -1,6 +1,6 @@
 /** Options: the HTTP endpoints. */
 import { row, RUN, type OptionRow } from '../option-row.js'
-import { bindAddress, switchType } from '../value-type.js'
+import { bindAddress, integer, switchType } from '../value-type.js'
 
 const HTTP = { section: 'HTTP endpoints', commands: RUN } as const
 const PORT_FLAG = 'kube-proxy will drop it'
@@ -23,12 +23,22 @@ export const HTTP_OPTIONS = {
   metricsBindAddress: row('metrics-bind-address', bindAddress(10_249), '127.0.0.1:10249', {
     ...HTTP,
     commands: ['run', 'status'],
-    help: 'where /status, /configz and /proxyMode are served; empty for nowhere',
+    help: 'where /metrics, /status, /configz and /proxyMode are served; empty for nowhere',
     defaultIPv6: '[::1]:10249',
     kubeProxy: [
       { field: 'metricsBindAddress' },
       { flag: 'metrics-port', read: portOnly('127.0.0.1'), deprecated: PORT_FLAG },
     ],
+  }),
+  metricsPerEndpoint: row('metrics-per-endpoint', integer(0, 1_000_000), '1000', {
+    ...HTTP,
+    live: true,
+    help: 'endpoints that have metrics of their own; 0 for none',
+  }),
+  metricsPerServicePort: row('metrics-per-service-port', integer(0, 1_000_000), '10000', {
+    ...HTTP,
+    live: true,
+    help: 'Service ports that have metrics of their own; 0 for none',
   }),
   profiling: row('profiling', switchType(), 'false', {
     ...HTTP,

@@ -16,7 +16,7 @@ import { Traffic } from '../../observe/traffic.js'
 import { readBalancerSettings } from '../../policy/balancer/settings.js'
 import { IPV6_NEEDS, missingOf } from '../mode-needs.js'
 import { NfqueueProxier } from './nfqueue-proxier.js'
-import { STEERING_TOTALS, SteeringCounters } from './steering-counters.js'
+import { STEERING_TOTALS, SteeringCounters, VERDICT_BUCKETS } from './steering-counters.js'
 import { SteeringThread } from './steering-thread.js'
 import { SynSender } from './syn-sender.js'
 import {
@@ -168,6 +168,7 @@ function statusReader(
         queues: readQueueCounters().filter(
           ({ queue }) => queue >= nfqueue.queueFirst && queue <= last,
         ),
+        verdictLatency: { bounds: VERDICT_BUCKETS, ...counters.verdictLatency() },
         ...sockets(),
       },
       traffic,

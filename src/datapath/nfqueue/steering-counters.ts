@@ -34,6 +34,19 @@ export const STEERING_TOTALS = [
   'pluginIsOff',
 ] as const
 
+/** Upper bounds of the verdict latency histogram, in seconds: 5 µs to 100 ms. */
+export const VERDICT_BUCKETS = [
+  0.000005, 0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02,
+  0.05, 0.1,
+] as const
+
+/** Verdicts by how long they took, from the receipt of their batch to its answer. */
+export interface VerdictLatency {
+  /** By VERDICT_BUCKETS, one more for what took longer; not cumulative. */
+  readonly counts: readonly number[]
+  readonly sumSeconds: number
+}
+
 export type SteeringTotal = (typeof STEERING_TOTALS)[number]
 
 export interface SteeringCounterMemory {
@@ -42,6 +55,8 @@ export interface SteeringCounterMemory {
 }
 
 const PER_SLOT = 5
+const FIRST_BUCKET = STEERING_TOTALS.length
+const SUM = FIRST_BUCKET + VERDICT_BUCKETS.length + 1
 
 export class SteeringCounters {
   readonly memory: SteeringCounterMemory
@@ -61,7 +76,10 @@ export class SteeringCounters {
     this.memory =
       typeof from === 'number'
         ? {
-            totals: new SharedArrayBuffer(STEERING_TOTALS.length * 8),
+            // The histogram comes after the totals: its buckets, the one above, the sum.
+            totals: new SharedArrayBuffer(
+              (STEERING_TOTALS.length + VERDICT_BUCKETS.length + 2) * 8,
+            ),
             slots: new SharedArrayBuffer((from + 1) * PER_SLOT * 4),
           }
         : from
@@ -85,6 +103,21 @@ export class SteeringCounters {
 
   total(name: SteeringTotal): number {
     return this.#totals[Total[name]] ?? 0
+  }
+
+  /** A batch of `count` verdicts has taken that long. */
+  addVerdicts(seconds: number, count: number): void {
+    let bucket = 0
+    while (bucket < VERDICT_BUCKETS.length && seconds > (VERDICT_BUCKETS[bucket] ?? 0)) bucket++
+    this.add(FIRST_BUCKET + bucket, count)
+    this.add(SUM, seconds * count)
+  }
+
+  verdictLatency(): VerdictLatency {
+    return {
+      counts: [...this.#totals.subarray(FIRST_BUCKET, SUM)],
+      sumSeconds: this.#totals[SUM] ?? 0,
+    }
   }
 
   /** A slot begins a new life: everything but what is still open. */

@@ -118,6 +118,7 @@ export class SteeringLoop {
     queue.answer(count)
     counters.add(Total.packets, count)
     counters.add(Total.batches)
+    counters.addVerdicts((nowMs() - now) / 1000, count)
     return true
   }
 

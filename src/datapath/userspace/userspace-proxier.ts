@@ -115,6 +115,15 @@ export class UserspaceProxier implements Datapath {
     return this.#udpRelay.sessionCount
   }
 
+  /** Option that bounds something -> how often it did. */
+  get boundsHit(): Readonly<Record<string, number>> {
+    return {
+      'max-connections': this.#options.traffic.rejectedByLimit,
+      'retry-budget': this.#budget.refused,
+      'udp-max-sessions': this.#udpRelay.evictions,
+    }
+  }
+
   async sync(snapshot: Snapshot): Promise<SyncResult> {
     if (this.#isDraining) return { warnings: [] }
     const { config, capture, picker, traffic } = this.#options

@@ -1,11 +1,14 @@
 /** Files of the repository that are printed from tables: `npm run docs` writes, a test compares. */
-import { configSchema } from './json-schema.js'
-import { optionsPage } from './options-page.js'
+import { configSchema } from '../config/json-schema.js'
+import { optionsPage } from '../config/options-page.js'
+import { KubeProxyMetrics } from '../observe/kube-proxy-metrics.js'
+import { metricsPage } from '../observe/metrics-page.js'
 
 /** Path from the root -> text, before prettier has been over it. */
 export function generatedFiles(): Readonly<Record<string, string>> {
   return {
     'deploy/kube-sluice-config.schema.json': `${JSON.stringify(configSchema(), null, 2)}\n`,
     'docs/configuration.md': optionsPage(),
+    'docs/metrics.md': metricsPage(new KubeProxyMetrics().registry),
   }
 }

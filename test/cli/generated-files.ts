@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { format, resolveConfig } from 'prettier'
 import t from 'tap'
-import { generatedFiles } from '../../src/config/generated-files.js'
+import { generatedFiles } from '../../src/cli/generated-files.js'
 
 t.test('pages and schema are those of the tables; else: npm run docs', async (t) => {
   for (const [file, text] of Object.entries(generatedFiles())) {

@@ -1,0 +1,109 @@
+/** What is recorded about a running proxy, and its print for /metrics. */
+import { existsSync } from 'node:fs'
+import { collectDefaultMetrics } from 'prom-client'
+import type { RunConfig } from '../config/run-config.js'
+import type { IpFamily } from '../lib/ip-address.js'
+import { usesLocalEndpoints } from '../model/service-port.js'
+import type { ServicePortState, Snapshot } from '../model/snapshot.js'
+import { KubeProxyMetrics } from '../observe/kube-proxy-metrics.js'
+import { ProgrammingLatency } from '../observe/programming-latency.js'
+import { sluiceMetrics } from '../observe/sluice-metrics.js'
+import type { ClusterChange } from '../source/cluster-source.js'
+import type { ModeStatus } from './run-mode.js'
+
+/** What is not known before the proxy runs. */
+export interface MetricsView {
+  readonly snapshot: Snapshot
+  readonly warnings: number
+  readonly status: ModeStatus
+  /** undefined: the endpoint is not probed. */
+  readonly isUp: (servicePortId: string, endpointId: string) => boolean | undefined
+}
+
+export class RunMetrics {
+  readonly kubeProxy = new KubeProxyMetrics()
+  readonly #config: RunConfig
+  readonly #version: string
+  readonly #latency: ProgrammingLatency
+  readonly #syncs = { succeeded: 0, failed: 0 }
+
+  constructor(config: RunConfig, version: string, startedAt: Date) {
+    this.#config = config
+    this.#version = version
+    this.#latency = new ProgrammingLatency(startedAt.getTime())
+    collectDefaultMetrics({ register: this.kubeProxy.registry, eventLoopMonitoringPrecision: 50 })
+  }
+
+  queued(changes: readonly ClusterChange[]): void {
+    let endpoints = 0
+    let services = 0
+    for (const change of changes) {
+      const kind = change.type === 'apply' ? change.current.kind : change.kind
+      if (kind === 'EndpointSlice') endpoints++
+      if (kind === 'Service') services++
+      if (change.type === 'apply' && change.current.kind === 'EndpointSlice') {
+        this.#latency.changed(change.key, change.current.object)
+      }
+    }
+    this.kubeProxy.changesQueued(endpoints, services, Date.now() / 1000)
+  }
+
+  syncStarted(): void {
+    this.kubeProxy.syncStarted()
+    this.#latency.syncStarted()
+  }
+
+  synced(tookMs: number): void {
+    this.#syncs.succeeded++
+    this.kubeProxy.synced(tookMs / 1000, Date.now() / 1000)
+    this.#latency.synced(Date.now(), (family, seconds) => {
+      this.kubeProxy.programmed(family, seconds)
+    })
+  }
+
+  syncFailed(): void {
+    this.#syncs.failed++
+  }
+
+  /** Prometheus' text format. */
+  async text({ snapshot, warnings, status, isUp }: MetricsView): Promise<string> {
+    this.#countPortsWithoutLocal(snapshot)
+    const own = sluiceMetrics({
+      version: this.#version,
+      mode: status.mode,
+      snapshot,
+      traffic: status.traffic,
+      steering: status.steering,
+      udpSessions: status.udpSessions,
+      affinityClients: status.affinityClients,
+      boundsHit: status.boundsHit ?? {},
+      syncs: this.#syncs,
+      warnings,
+      isUp,
+      maxPorts: this.#config.metricsPerServicePort,
+      maxEndpoints: this.#config.metricsPerEndpoint,
+    })
+    return `${await this.kubeProxy.registry.metrics()}\n${own}`
+  }
+
+  #countPortsWithoutLocal(snapshot: Snapshot): void {
+    for (const family of ['IPv4', 'IPv6'] as const) {
+      const states = [...snapshot.servicePorts.values()].filter(
+        (state) => state.servicePort.ipFamily === family && lacksLocal(state),
+      )
+      const count = (policy: 'internalPolicyLocal' | 'externalPolicyLocal'): number =>
+        states.filter(({ servicePort }) => servicePort[policy]).length
+      this.kubeProxy.noLocalEndpoints('internal', family, count('internalPolicyLocal'))
+      this.kubeProxy.noLocalEndpoints('external', family, count('externalPolicyLocal'))
+    }
+  }
+}
+
+/** The families that a sync brings into force on this node. */
+export function familiesOfNode(): readonly IpFamily[] {
+  return existsSync('/proc/net/if_inet6') ? ['IPv4', 'IPv6'] : ['IPv4']
+}
+
+function lacksLocal({ servicePort, local, hasAny }: ServicePortState): boolean {
+  return usesLocalEndpoints(servicePort) && local.length === 0 && hasAny
+}

@@ -1,0 +1,84 @@
+/** The metrics of this program's own: name, type, labels, and what each says. Docs are made from it. */
+
+export interface MetricRow {
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly labels: readonly string[]
+  /** One clause without a full stop. */
+  readonly help: string
+}
+
+const PORT = ['namespace', 'service', 'port', 'protocol', 'ip_family'] as const
+const ENDPOINT = [...PORT, 'endpoint'] as const
+
+function counter(help: string, labels: readonly string[] = []): MetricRow {
+  return { type: 'counter', labels, help }
+}
+
+function gauge(help: string, labels: readonly string[] = []): MetricRow {
+  return { type: 'gauge', labels, help }
+}
+
+export const METRIC_TABLE = {
+  kube_sluice_build_info: gauge('1; the version is its label', ['version']),
+  kube_sluice_proxy_mode: gauge('1 for the mode in force', ['mode']),
+  kube_sluice_syncs_total: counter('Syncs of the datapath', ['result']),
+  kube_sluice_sync_warnings: gauge('Service ports that the last sync could not serve in full'),
+  kube_sluice_snapshot_generation: gauge('Number of the Snapshot that is in force'),
+  kube_sluice_service_ports: gauge('Service ports of both IP families'),
+  kube_sluice_connections_open: gauge('Open connections and UDP sessions'),
+  kube_sluice_connections_total: counter('Connections and UDP sessions'),
+  kube_sluice_connections_failed_total: counter('Connections that no endpoint could serve'),
+  kube_sluice_connect_retries_total: counter('Connects tried again on another endpoint'),
+  kube_sluice_udp_sessions: gauge('UDP sessions of the userspace mode'),
+  kube_sluice_affinity_clients: gauge('Clients remembered for session affinity'),
+  kube_sluice_bound_hits_total: counter(
+    'How often a bound was hit: connections turned away, retries refused, what made room',
+    ['bound'],
+  ),
+  kube_sluice_verdicts_total: counter('Verdicts of the nfqueue mode; passed: left to the rules', [
+    'verdict',
+  ]),
+  kube_sluice_verdict_latency_seconds: {
+    type: 'histogram',
+    labels: [],
+    help: 'Time from the receipt of a first packet to its verdict, of the batch that it came in',
+  },
+  kube_sluice_unanswered_syns_total: counter('SYNs that came again because nobody had answered'),
+  kube_sluice_refusals_total: counter('Connects refused by an endpoint or on the way to it'),
+  kube_sluice_queue_waiting: gauge('Packets that wait in a queue', ['queue']),
+  kube_sluice_queue_dropped_total: counter(
+    'Packets that found a queue or its socket buffer full, and passed to the standby rules',
+    ['queue', 'reason'],
+  ),
+  kube_sluice_send_failures_total: counter('Packets sent again that the kernel did not take'),
+  kube_sluice_conntrack_events_total: counter('Events of connection tracking taken in'),
+  kube_sluice_conntrack_event_overruns_total: counter(
+    'Times that events were lost, and a dump read',
+  ),
+  kube_sluice_service_port_endpoints: gauge('Endpoints of a Service port, usable or not', PORT),
+  kube_sluice_service_port_endpoints_in_use: gauge('Endpoints that get new connections', PORT),
+  kube_sluice_service_port_connections_open: gauge('Open connections of a Service port', PORT),
+  kube_sluice_service_port_connections_total: counter('Connections of a Service port', PORT),
+  kube_sluice_service_port_connections_failed_total: counter(
+    'Connections that no endpoint of a Service port could serve',
+    PORT,
+  ),
+  kube_sluice_service_port_connect_retries_total: counter(
+    'Connects of a Service port tried again on another endpoint',
+    PORT,
+  ),
+  kube_sluice_endpoint_in_use: gauge('1 for an endpoint that gets new connections', ENDPOINT),
+  kube_sluice_endpoint_up: gauge('1 for a probed endpoint that is healthy, 0 if not', ENDPOINT),
+  kube_sluice_endpoint_connections_open: gauge('Open connections of an endpoint', ENDPOINT),
+  kube_sluice_endpoint_connections_total: counter('Connections of an endpoint', ENDPOINT),
+  kube_sluice_endpoint_connect_failures_total: counter(
+    'Connects that an endpoint failed',
+    ENDPOINT,
+  ),
+  kube_sluice_metrics_left_out: gauge(
+    'Service ports and endpoints without lines of their own, because of the bounds',
+    ['of'],
+  ),
+} as const satisfies Readonly<Record<string, MetricRow>>
+
+export type MetricName = keyof typeof METRIC_TABLE

@@ -1,0 +1,128 @@
+import t from 'tap'
+import { ClusterState } from '../../src/model/cluster-state.js'
+import { METRIC_TABLE } from '../../src/observe/metric-table.js'
+import { sluiceMetrics, type SluiceMetricInputs } from '../../src/observe/sluice-metrics.js'
+import { Traffic } from '../../src/observe/traffic.js'
+import { endpointSlice, service } from '../fixtures/objects.js'
+
+const ID = 'demo/echo:http/TCP/IPv4'
+
+function inputs(extra: Partial<SluiceMetricInputs> = {}): SluiceMetricInputs {
+  const state = new ClusterState({ nodeName: 'node-a' })
+  state.apply([
+    { type: 'apply', key: 'demo/echo', current: { kind: 'Service', object: service() } },
+    {
+      type: 'apply',
+      key: 'demo/echo-1',
+      current: {
+        kind: 'EndpointSlice',
+        object: endpointSlice({ endpoints: ['10.0.0.1', '10.0.0.2', '10.0.0.3'] }),
+      },
+    },
+  ])
+  return {
+    version: '1.2.3',
+    mode: 'userspace',
+    snapshot: state.snapshot(),
+    traffic: new Traffic(),
+    steering: undefined,
+    udpSessions: 0,
+    affinityClients: 0,
+    boundsHit: {},
+    syncs: { succeeded: 0, failed: 0 },
+    warnings: 0,
+    isUp: () => undefined,
+    maxPorts: 10,
+    maxEndpoints: 10,
+    ...extra,
+  }
+}
+
+t.test('counts of a Service port and its endpoints are lines of their own', async (t) => {
+  const traffic = new Traffic()
+  const end = traffic.servicePort(ID).opened('10.0.0.1:8080')
+  traffic.servicePort(ID).opened('10.0.0.2:8080')
+  end()
+  traffic.servicePort(ID).retries = 3
+  traffic.servicePort(ID).endpoint('10.0.0.3:8080').connectFailures = 4
+  const text = sluiceMetrics(
+    inputs({ traffic, isUp: (_, id) => (id === '10.0.0.1:8080' ? false : undefined) }),
+  )
+  const port = 'namespace="demo",service="echo",port="http",protocol="TCP",ip_family="IPv4"'
+  for (const line of [
+    `kube_sluice_service_port_connections_open{${port}} 1`,
+    `kube_sluice_service_port_connections_total{${port}} 2`,
+    `kube_sluice_service_port_connect_retries_total{${port}} 3`,
+    `kube_sluice_service_port_endpoints_in_use{${port}} 3`,
+    `kube_sluice_endpoint_connections_total{${port},endpoint="10.0.0.1:8080"} 1`,
+    `kube_sluice_endpoint_connections_open{${port},endpoint="10.0.0.1:8080"} 0`,
+    `kube_sluice_endpoint_connect_failures_total{${port},endpoint="10.0.0.3:8080"} 4`,
+    `kube_sluice_endpoint_up{${port},endpoint="10.0.0.1:8080"} 0`,
+    'kube_sluice_build_info{version="1.2.3"} 1',
+  ]) {
+    t.ok(text.split('\n').includes(line), line)
+  }
+  t.equal(text.match(/^kube_sluice_endpoint_up/gm)?.length, 1, 'only of those that are probed')
+})
+
+t.test('lines are bounded, and what is left out is told', async (t) => {
+  const few = sluiceMetrics(inputs({ maxEndpoints: 2 }))
+  t.equal(few.match(/^kube_sluice_endpoint_in_use/gm)?.length, 2)
+  t.match(few, 'kube_sluice_metrics_left_out{of="endpoints"} 1\n')
+  const none = sluiceMetrics(inputs({ maxPorts: 0 }))
+  t.notMatch(none, 'kube_sluice_service_port_endpoints')
+  t.match(none, 'kube_sluice_metrics_left_out{of="service ports"} 1\n')
+  t.match(none, 'kube_sluice_metrics_left_out{of="endpoints"} 3\n')
+})
+
+t.test('a scrape keeps nothing for Service ports without traffic', async (t) => {
+  const traffic = new Traffic()
+  sluiceMetrics(inputs({ traffic }))
+  t.equal(traffic.read(ID), traffic.read('another'))
+})
+
+t.test('verdict latency is a cumulative histogram', async (t) => {
+  const text = sluiceMetrics(
+    inputs({
+      mode: 'nfqueue',
+      steering: {
+        steered: 6,
+        queues: [{ queue: 1075, waiting: 1, dropped: 2, droppedByBuffer: 3 }],
+        queueBufferBytes: 0,
+        eventBufferBytes: 0,
+        sendFailures: 0,
+        verdictLatency: { bounds: [0.001, 0.01], counts: [3, 2, 1], sumSeconds: 0.5 },
+      },
+    }),
+  )
+  t.match(
+    text,
+    [
+      '# TYPE kube_sluice_verdict_latency_seconds histogram',
+      'kube_sluice_verdict_latency_seconds_bucket{le="0.001"} 3',
+      'kube_sluice_verdict_latency_seconds_bucket{le="0.01"} 5',
+      'kube_sluice_verdict_latency_seconds_bucket{le="+Inf"} 6',
+      'kube_sluice_verdict_latency_seconds_sum 0.5',
+      'kube_sluice_verdict_latency_seconds_count 6',
+    ].join('\n'),
+  )
+  t.match(text, 'kube_sluice_queue_dropped_total{queue="1075",reason="buffer"} 3\n')
+  t.match(text, 'kube_sluice_verdicts_total{verdict="steered"} 6\n')
+})
+
+t.test('every line is of the table, with its labels, and is well formed', async (t) => {
+  const text = sluiceMetrics(inputs({ boundsHit: { 'a"b\\c\nd': 1 } }))
+  for (const line of text.trimEnd().split('\n')) {
+    if (line.startsWith('#')) continue
+    const match = /^([a-z_]+?)(?:\{(.*)\})? (?:\d+(?:\.\d+)?)$/.exec(line)
+    const row = METRIC_TABLE[match?.[1] as keyof typeof METRIC_TABLE]
+    t.ok(row, line)
+    const labels = [...(match?.[2] ?? '').matchAll(/(\w+)="(?:[^"\\\n]|\\["\\n])*"/g)]
+    t.strictSame(
+      labels.map(([, label]) => label),
+      row.labels,
+      line,
+    )
+  }
+  t.match(text, 'bound="a\\"b\\\\c\\nd"')
+})
