@@ -5,6 +5,7 @@
  */
 import type { ResolvedOptions } from '../config/resolve-options.js'
 import type { RunConfig } from '../config/run-config.js'
+import type { RunningMode } from '../datapath/running-mode.js'
 import { raiseFileLimit } from '../kernel/socket.js'
 import { systemClock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
@@ -17,7 +18,7 @@ import { annotationReaders } from './annotation-readers.js'
 import { createHealthMonitor, healthStatus } from './run-health.js'
 import { serveHttp, type RunHttp } from './run-http.js'
 import { RunMetrics } from './run-metrics.js'
-import { type RunningMode, startMode } from './run-mode.js'
+import { startMode } from './run-mode.js'
 import { createSource } from './run-source.js'
 
 /** A relayed connection takes two descriptors, a VIP one. */

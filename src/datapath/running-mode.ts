@@ -1,0 +1,56 @@
+/**
+ * What every proxy mode is given to start with, and what it gives to the one that runs it. Each mode
+ * has a `start.ts` that puts it together; the table of modes is src/cli/run-mode.ts.
+ */
+import type { RunConfig } from '../config/run-config.js'
+import type { RunCommand } from '../kernel/command.js'
+import type { LocalAddress } from '../kernel/local-address.js'
+import type { KernelCapabilities } from '../kernel/probe-capability.js'
+import type { Clock } from '../lib/clock.js'
+import type { Snapshot } from '../model/snapshot.js'
+import type { StatusInputs } from '../observe/build-status.js'
+import type { BalancerPlugin } from '../policy/balancer/plugin.js'
+import type { Datapath } from './datapath.js'
+
+export interface ModeLog {
+  info(context: object, message: string): void
+  warn(message: string, context?: object): void
+}
+
+export interface ModeContext {
+  readonly config: RunConfig
+  readonly kernel: KernelCapabilities
+  /** --balancer-plugin, loaded. */
+  readonly plugin: BalancerPlugin | undefined
+  readonly run: RunCommand
+  readonly clock: Clock
+  /** Read anew at each sync: nothing tells of address changes. */
+  readonly localAddresses: () => readonly LocalAddress[]
+  readonly log: ModeLog
+  /** The mode has stopped working by itself; what serves from here on is the mode's matter. */
+  readonly onFailure: (error: Error) => void
+}
+
+/** The parts of the status that a mode knows. */
+export type ModeStatus = Pick<
+  StatusInputs,
+  | 'mode'
+  | 'capture'
+  | 'steering'
+  | 'traffic'
+  | 'vips'
+  | 'balancerOf'
+  | 'balancerPlugin'
+  | 'udpSessions'
+  | 'affinityClients'
+  | 'boundsHit'
+>
+
+export interface RunningMode {
+  readonly datapath: Datapath
+  readonly status: (snapshot: Snapshot) => ModeStatus
+  /** Connections that a stop would end. */
+  readonly openConnections: () => number
+  /** Once after each sync. */
+  readonly onSynced: () => void
+}
