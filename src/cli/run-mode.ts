@@ -3,6 +3,7 @@ import type { ProxyMode, RunConfig } from '../config/run-config.js'
 import { chooseMode } from '../datapath/choose-mode.js'
 import { startIptables } from '../datapath/iptables/start.js'
 import { startNfqueue } from '../datapath/nfqueue/start.js'
+import { startNftables } from '../datapath/nftables/start.js'
 import type { ModeContext, RunningMode } from '../datapath/running-mode.js'
 import { startUserspace } from '../datapath/userspace/start.js'
 import { commandRunner } from '../kernel/command.js'
@@ -19,6 +20,7 @@ const MODES: Partial<Readonly<Record<Exclude<ProxyMode, 'auto'>, StartMode>>> = 
   userspace: startUserspace,
   nfqueue: startNfqueue,
   iptables: startIptables,
+  nftables: startNftables,
 }
 
 /**

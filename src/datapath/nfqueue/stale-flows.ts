@@ -1,29 +1,15 @@
 /**
- * Connection tracking keeps a UDP flow with its endpoint for as long as the client sends: when the
- * endpoint has gone, the entry must go too, or the flow runs into nothing for ever.
- *
- *   steered flows   by mark, the moment their slot goes: the kernel picks them out
- *   all others      (of the standby, of a time without endpoints, of a proxy before us) as kube-proxy
- *                   does it: every entry to a VIP whose endpoint does not serve (any more)
- *
- * Source: reference 1.8, with the fixed rule for Service ports without endpoints (kubernetes PR
- * 139629). TCP and SCTP are never touched.
+ * UDP flows that are steered, by the mark in their entry of connection tracking: they go the moment
+ * their slot does, and the kernel picks them out. Those of all others: src/datapath/stale-flows.ts.
  */
-import { formatAddress, type IpFamily } from '../../lib/ip-address.js'
-import { ConntrackDump } from '../../kernel/conntrack-table.js'
+import type { IpFamily } from '../../lib/ip-address.js'
 import type { Netfilter } from '../../kernel/netfilter.js'
-import type { Snapshot } from '../../model/snapshot.js'
-import { vipsOf } from '../../model/vip.js'
-import { formatAddressWords } from '../../packet/address-words.js'
-import { CONNTRACK_WORDS, ConntrackWord } from '../../packet/conntrack-word.js'
+import { ConntrackWord } from '../../packet/conntrack-word.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
-import { IpProtocol } from '../../packet/packet-word.js'
+import { eachUdpEntry, tupleOf } from '../stale-flows.js'
 
 /** The whole table is walked for each of them: beyond these, one walk for all is cheaper. */
 const MAX_SINGLE_DELETIONS = 16
-/** Between chunks of a dump others get their turn. */
-const IDLE_MS = 1
-const MAX_IDLE_CHUNKS = 30_000
 
 /** Deletes the flows of slots that have gone. Throws KernelError. */
 export async function deleteFlowsOfSlots(
@@ -42,74 +28,4 @@ export async function deleteFlowsOfSlots(
     const mark = ((records[base + ConntrackWord.mark] ?? 0) & layout.slotMask) >>> 0
     if (gone.has(mark)) netfilter.deleteConnection(family, tupleOf(records, base))
   })
-}
-
-/**
- * Deletes the UDP entries to VIPs of the Snapshot whose endpoint does not serve. Returns how many.
- * Throws KernelError.
- */
-export async function deleteStaleFlows(
-  netfilter: Netfilter,
-  family: IpFamily,
-  snapshot: Snapshot,
-): Promise<number> {
-  const { vips, nodePorts } = servingByDestination(snapshot, family)
-  if (vips.size === 0 && nodePorts.size === 0) return 0
-  let deleted = 0
-  await eachUdpEntry(family, (records, base) => {
-    const version = family === 'IPv4' ? 4 : 6
-    const port = records[base + ConntrackWord.destinationPort] ?? 0
-    const address = formatAddressWords(records, base + ConntrackWord.destination, version)
-    const serving = vips.get(formatAddress(address, port)) ?? nodePorts.get(port)
-    if (serving === undefined) return
-    const ip = formatAddressWords(records, base + ConntrackWord.replySource, version)
-    const endpoint = formatAddress(ip, records[base + ConntrackWord.replySourcePort] ?? 0)
-    if (serving.has(endpoint)) return
-    if (netfilter.deleteConnection(family, tupleOf(records, base))) deleted++
-  })
-  return deleted
-}
-
-function servingByDestination(snapshot: Snapshot, family: IpFamily) {
-  const vips = new Map<string, ReadonlySet<string>>()
-  const nodePorts = new Map<number, ReadonlySet<string>>()
-  for (const { servicePort, endpoints } of snapshot.servicePorts.values()) {
-    if (servicePort.ipFamily !== family || servicePort.protocol !== 'UDP') continue
-    const serving = new Set(endpoints.filter(({ isServing }) => isServing).map(({ id }) => id))
-    for (const { address, port } of vipsOf(servicePort)) {
-      if (address === undefined) nodePorts.set(port, serving)
-      else vips.set(formatAddress(address, port), serving)
-    }
-  }
-  return { vips, nodePorts }
-}
-
-/** Source, destination, ports, protocol: what Netfilter.deleteConnection takes. */
-function tupleOf(records: Uint32Array, base: number): Uint32Array {
-  const tuple = new Uint32Array(10)
-  for (let i = 0; i < 8; i++) tuple[i] = records[base + ConntrackWord.source + i] ?? 0
-  const sourcePort = records[base + ConntrackWord.sourcePort] ?? 0
-  tuple[8] = (sourcePort << 16) | (records[base + ConntrackWord.destinationPort] ?? 0)
-  tuple[9] = records[base + ConntrackWord.protocol] ?? 0
-  return tuple
-}
-
-async function eachUdpEntry(
-  family: IpFamily,
-  visit: (records: Uint32Array, base: number) => void,
-): Promise<void> {
-  const dump = new ConntrackDump({ family, protocol: IpProtocol.udp })
-  try {
-    for (let idle = 0; idle < MAX_IDLE_CHUNKS;) {
-      const count = dump.receive()
-      // A table that changed meanwhile: what was missed is looked at with the next change.
-      if (typeof count !== 'number') return
-      for (let i = 0; i < count; i++) visit(dump.records, i * CONNTRACK_WORDS)
-      if (count > 0) continue
-      idle++
-      await new Promise((resolve) => setTimeout(resolve, IDLE_MS))
-    }
-  } finally {
-    dump.close()
-  }
 }

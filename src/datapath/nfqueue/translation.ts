@@ -13,14 +13,15 @@ import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import type { Clock } from '../../lib/clock.js'
 import { messageOf, SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
-import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import { removeTable } from '../cleanup.js'
 import { removeIptablesRules } from '../iptables/remove-rules.js'
 import { missingOf, MODE_NEEDS } from '../mode-needs.js'
-import type { LayoutOptions } from '../nftables/layout.js'
+import { AFFINITY_MAP } from '../nftables/affinity-rules.js'
+import { layoutOptionsReader } from '../nftables/layout-options.js'
 import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
 import { NftablesProxier } from '../nftables/nftables-proxier.js'
+import { TABLE } from '../nftables/tables.js'
 import { NftablesEndpointMap } from './endpoint-map.js'
 import { IptablesEndpointMap, removeEndpointChains } from './iptables-endpoint-map.js'
 import { IptablesStandby } from './iptables-standby.js'
@@ -58,8 +59,14 @@ function inNftables(
   { families, netfilter, layout }: TranslationParts,
 ): Translation {
   const loader = new NetlinkElementLoader(netfilter)
-  const layoutOptions = optionsReader(context, layout)
-  const proxier = new NftablesProxier({ run: context.run, loader, families, layoutOptions })
+  const layoutOptions = layoutOptionsReader(context.config, context.localAddresses, layout)
+  const proxier = new NftablesProxier({
+    run: context.run,
+    loader,
+    families,
+    layoutOptions,
+    affinityEntries: () => netfilter.dumpElements('IPv4', TABLE, AFFINITY_MAP),
+  })
   return {
     standby: new NftablesStandby(proxier),
     endpointMaps: {
@@ -153,38 +160,4 @@ export function chooseDnat({ nfqueue }: RunConfig, kernel: KernelCapabilities): 
   }
   if (nfqueue.dnat !== 'auto') return nfqueue.dnat
   return missingOf(kernel, MODE_NEEDS.nftables).length === 0 ? 'nftables' : 'iptables'
-}
-
-/** Options of the standby: the same object for as long as nothing changed, which is what it goes by. */
-function optionsReader(
-  { config, localAddresses }: TranslationContext,
-  marks: LayoutOptions['marks'],
-): () => LayoutOptions {
-  let before: { readonly key: string; readonly options: LayoutOptions } | undefined
-  const takesAll =
-    config.nodePortAddresses !== 'primary' &&
-    (config.nodePortAddresses.length === 0 ||
-      config.nodePortAddresses.some(({ prefixLength }) => prefixLength === 0))
-  return () => {
-    const addresses = localAddresses()
-    const node = { name: '', zone: undefined, podCidrs: [], addresses: [] as string[] }
-    const resolved = (['IPv4', 'IPv6'] as const).flatMap((family) =>
-      nodePortAddressesOf(family, node, { ...config, localAddresses: addresses }),
-    )
-    const nodePortAddresses = takesAll ? 'all' : resolved
-    const key = JSON.stringify(nodePortAddresses)
-    if (before?.key !== key) {
-      const { masqueradeAll, clusterCidrs, detectLocalMode, localhostNodePorts } = config
-      const options = {
-        marks,
-        masqueradeAll,
-        clusterCidrs,
-        detectLocalMode,
-        nodePortAddresses,
-        localhostNodePorts,
-      } as const
-      before = { key, options }
-    }
-    return before.options
-  }
 }

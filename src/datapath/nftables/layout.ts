@@ -23,6 +23,10 @@ export interface LayoutOptions {
   /** Addresses that serve node ports, resolved, both families; or every local address. */
   readonly nodePortAddresses: 'all' | readonly string[]
   readonly localhostNodePorts: boolean
+  /** Clients remembered for session affinity, over all Service ports of a family; default 65536. */
+  readonly affinityMaxClients?: number
+  /** Whether packets that connection tracking calls invalid are not forwarded (reference 1.8). */
+  readonly dropsInvalid?: boolean
 }
 
 export interface Layout {
@@ -50,6 +54,9 @@ export interface LayoutPart {
   readonly vips: readonly Vip[]
   readonly elements: PortElements
 }
+
+/** As the option --affinity-max-clients. */
+const DEFAULT_AFFINITY_CLIENTS = 65_536
 
 /** Key of the part that belongs to no Service port; an id has a `/`. */
 export const NODE_PART = 'node'
@@ -176,6 +183,8 @@ function skeletonOf(family: IpFamily, options: LayoutOptions, node: NodeState): 
     marks,
     masqueradeAll,
     localhostNodePorts,
+    affinityMaxClients: options.affinityMaxClients ?? DEFAULT_AFFINITY_CLIENTS,
+    dropsInvalid: options.dropsInvalid ?? false,
     podRange: podRanges(node, options).find((range) => range.family === family),
     nodePortsAtAll: nodePortAddresses === 'all',
   })

@@ -7,19 +7,24 @@
  */
 import { runChecked, type RunCommand } from '../../kernel/command.js'
 import type { IpFamily } from '../../lib/ip-address.js'
-import type { Snapshot } from '../../model/snapshot.js'
+import type { NodeState, Snapshot } from '../../model/snapshot.js'
 import type { Datapath, SyncResult } from '../datapath.js'
+import { changedAffinity, staleClients, type AffinityEntries } from './affinity-clients.js'
 import { renderOperations, type ElementLoader } from './element-loader.js'
 import { computeLayout, type Layout, type LayoutOptions } from './layout.js'
 import { allElements, diffLayouts, replaceAll } from './layout-diff.js'
 import { removalText, tableName, versionComment } from './skeleton.js'
+
+const FORGET_ATTEMPTS = 5
 
 export interface NftablesProxierOptions {
   readonly run: RunCommand
   readonly loader: ElementLoader
   readonly families: readonly IpFamily[]
   /** Read at each sync; the same object for as long as nothing changed. */
-  readonly layoutOptions: () => LayoutOptions
+  readonly layoutOptions: (node: NodeState) => LayoutOptions
+  /** Reads the clients that session affinity has remembered; without it none is ever forgotten. */
+  readonly affinityEntries?: () => AffinityEntries
 }
 
 export class NftablesProxier implements Datapath {
@@ -55,7 +60,7 @@ export class NftablesProxier implements Datapath {
 
   async sync(snapshot: Snapshot): Promise<SyncResult> {
     const { families, layoutOptions } = this.#options
-    const options = layoutOptions()
+    const options = layoutOptions(snapshot.node)
     const warnings: string[] = []
     for (const family of families) {
       const layout = computeLayout(snapshot, family, options, this.#loaded.get(family))
@@ -81,17 +86,39 @@ export class NftablesProxier implements Datapath {
     const { family } = layout
     const before = this.#loaded.get(family)
     this.#loaded.delete(family)
+    await this.#load(before, layout)
+    await this.#forgetClients(before, layout)
+    this.#loaded.set(family, layout)
+  }
+
+  async #load(before: Layout | undefined, layout: Layout): Promise<void> {
     if (before?.skeleton === layout.skeleton) {
       try {
         await this.#options.loader.load(diffLayouts(before, layout))
-        this.#loaded.set(family, layout)
         return
       } catch {
         // Not what was loaded is in the kernel; loading everything tells what is wrong, if anything.
       }
     }
     await this.#bringWhole(layout)
-    this.#loaded.set(family, layout)
+  }
+
+  /** Clients of endpoints that have gone. An entry may expire meanwhile: then it is looked again. */
+  async #forgetClients(before: Layout | undefined, layout: Layout): Promise<void> {
+    const { affinityEntries, loader } = this.#options
+    if (affinityEntries === undefined) return
+    const allowed = changedAffinity(before, layout)
+    if (allowed.size === 0) return
+    for (let attempt = 1; ; attempt++) {
+      const stale = staleClients(affinityEntries(), allowed)
+      if (stale === undefined) return
+      try {
+        await loader.load([stale])
+        return
+      } catch (error) {
+        if (attempt === FORGET_ATTEMPTS) throw error
+      }
+    }
   }
 
   /** A table of another version serves until it is replaced, in one transaction. */

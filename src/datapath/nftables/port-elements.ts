@@ -17,12 +17,14 @@ import {
   slotElements,
   type Elements,
 } from './elements.js'
+import { timeoutClassOf } from './affinity-timeouts.js'
 import { MAX_SLOTS, slotClassOf } from './slot-classes.js'
 import {
   classSet,
   drawIndex,
   GUARD_CHAINS,
   slotSet,
+  timeoutSet,
   VIP_CHAINS,
   type Door,
   type GuardChain,
@@ -30,6 +32,7 @@ import {
   type SetName,
   type VipChain,
 } from './tables.js'
+import { weightedSlots } from './weighted-slots.js'
 
 /** By set; sets without an element of this Service port are left out. */
 export type PortElements = ReadonlyMap<SetName, Elements>
@@ -95,6 +98,10 @@ class PortElementsBuilder {
     // Node ports have the chains of VIPs but the first, in the same order.
     const index = VIP_CHAINS.indexOf(chain) - (door === 'nodeport' ? 1 : 0)
     this.#verdict(door === 'vip' ? 'vips' : 'nodeports', key, index)
+    const { affinityTimeoutSeconds: seconds, ipFamily } = servicePort
+    if (seconds !== undefined && ipFamily === 'IPv4') {
+      this.#verdict(timeoutSet(door), key, timeoutClassOf(seconds))
+    }
     this.#addSlots(door, 'main', key, isClusterIp && internalPolicyLocal ? local : cluster)
     if (!isClusterIp && externalPolicyLocal) this.#addSlots(door, 'local', key, local)
   }
@@ -104,11 +111,13 @@ class PortElementsBuilder {
     const { servicePort } = this.#state
     let slots = this.#slots.get(endpoints)
     if (slots === undefined) {
-      const used = endpoints.length > MAX_SLOTS ? endpoints.slice(0, MAX_SLOTS) : endpoints
+      const wanted = weightedSlots(endpoints)
+      const used = wanted.length > MAX_SLOTS ? wanted.slice(0, MAX_SLOTS) : wanted
       slots = { count: used.length, data: packEndpoints(used, servicePort.ipFamily) }
       this.#slots.set(endpoints, slots)
     }
-    const draw = servicePort.affinityTimeoutSeconds === undefined ? 'random' : 'hash'
+    const { affinityTimeoutSeconds } = servicePort
+    const draw = affinityTimeoutSeconds === undefined ? 'random' : 'hash'
     this.#verdict(classSet(door, scope), key, drawIndex(slotClassOf(slots.count), draw))
     this.#push(slotSet(door, scope), slotElements(key, slots.data, slots.count))
   }

@@ -6,6 +6,7 @@
  *   prerouting, output   guard-*      drops what policy keeps out       -110, mangle (-150) before
  *   prerouting, output   nat-*        steered: endpoint of its slot     -99, iptables' nat (-100) before
  *                                     else: VIP -> kind -> class -> slot -> endpoint
+ *   prerouting, output   affinity-*   remembers the client's endpoint (IPv4)  -90
  *   input, forward, output  filter-*  rejects what has no endpoint      0
  *   postrouting          nat-postrouting  masquerade                    100
  *
@@ -16,6 +17,8 @@ import { createHash } from 'node:crypto'
 
 import type { IpFamily, IpRange } from '../../lib/ip-address.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
+import { affinityBlocks, affinityMap, rememberedEndpoint } from './affinity-rules.js'
+import { block, ipOf } from './block.js'
 import {
   drawChains,
   SET_NAMES,
@@ -36,6 +39,10 @@ export interface SkeletonOptions {
   readonly nodePortsAtAll: boolean
   /** Whether IPv4 loopback serves node ports (needs the sysctl route_localnet). */
   readonly localhostNodePorts: boolean
+  /** Size of the map of clients with session affinity. */
+  readonly affinityMaxClients: number
+  /** Whether packets that connection tracking calls invalid are not forwarded. */
+  readonly dropsInvalid: boolean
 }
 
 /** After mangle (-150), where connections are steered, and before DNAT. */
@@ -55,7 +62,7 @@ const HASH_SEED = 0x6b730001
  */
 export function skeletonText(options: SkeletonOptions): string {
   const name = tableName(options.family)
-  const body = [...setBlocks(options.family), ...chainBlocks(options)]
+  const body = [...setBlocks(options), ...chainBlocks(options)]
   return [
     removalText(options.family) + `table ${name} {`,
     '  comment "kube-sluice: connections to Services"',
@@ -91,12 +98,13 @@ export function removalText(family: IpFamily): string {
   return `add table ${name}\ndelete table ${name}\n`
 }
 
-function setBlocks(family: IpFamily): string[] {
+function setBlocks({ family, affinityMaxClients }: SkeletonOptions): string[] {
   const endpoints = block('map endpoints', 'slot number of a steered connection -> endpoint', [
     `type mark : ${typeOf('address', family)} . inet_service`,
   ])
   return [
     ...endpoints,
+    ...affinityMap(family, affinityMaxClients),
     ...SET_NAMES.flatMap((name) => {
       const spec = specOf(name)
       const isMap = spec.data !== undefined || spec.chains !== undefined
@@ -146,10 +154,6 @@ function sampleOf(field: Field, family: IpFamily): string {
   }
 }
 
-function ipOf(family: IpFamily): string {
-  return family === 'IPv4' ? 'ip' : 'ip6'
-}
-
 /** What is looked up for a door. */
 function keyOf(door: Door, family: IpFamily): string {
   return door === 'vip'
@@ -164,6 +168,7 @@ function chainBlocks(options: SkeletonOptions): string[] {
     ...serviceBlocks(options),
     ...guardBlocks(options),
     ...filterBlocks(options),
+    ...affinityBlocks(options.family),
     ...drawBlocks(options.family),
   ]
 }
@@ -179,6 +184,7 @@ function drawBlocks(family: IpFamily): string[] {
           : `jhash ${ip} saddr mod ${below} seed 0x${(HASH_SEED + index).toString(16)}`
       return `dnat ${ip} to ${keyOf(door, family)} . ${slot} map @${map}`
     })
+    if (draw === 'hash') rules.unshift(...rememberedEndpoint(family))
     const from = draws.length === 1 ? size : size / 2 + 1
     const comment = `${from === size ? size : `${from} to ${size}`} endpoints${size > 1 && draw === 'hash' ? ', by the source' : ''}`
     return block(`chain ${name}`, comment, rules)
@@ -296,7 +302,7 @@ function guardBlocks(options: SkeletonOptions): string[] {
 
 /** ICMP port unreachable, for every protocol, as the default of `reject` is. */
 function filterBlocks(options: SkeletonOptions): string[] {
-  const { family, marks, localhostNodePorts } = options
+  const { family, marks, localhostNodePorts, dropsInvalid } = options
   // Loopback is open to neighbours where route_localnet is on (kubernetes issue 90259).
   const martians =
     family === 'IPv4' && localhostNodePorts
@@ -322,17 +328,18 @@ function filterBlocks(options: SkeletonOptions): string[] {
       `ct state new ${atNode(options)} ${keyOf('nodeport', family)} @nodeport-rejects reject`,
       jump,
     ]),
-    ...chain('forward', [jump]),
+    ...chain('forward', [
+      ...(dropsInvalid
+        ? ['ct state invalid drop comment "would reach the client untranslated"']
+        : []),
+      jump,
+    ]),
     ...chain('output', [jump]),
   ]
 }
 
 function base(name: string, hook: string, comment: string, rules: readonly string[]): string[] {
   return block(`chain ${name}`, comment, [`type ${hook}; policy accept;`, ...rules])
-}
-
-function block(head: string, comment: string, lines: readonly string[]): string[] {
-  return [`  ${head} {`, `    comment "${comment}"`, ...lines.map((line) => `    ${line}`), '  }']
 }
 
 function hex(value: number): string {

@@ -8,6 +8,7 @@
  */
 import { ADDRESS_BYTES } from '../../lib/address-bytes.js'
 import type { IpFamily } from '../../lib/ip-address.js'
+import { AFFINITY_CHAINS } from './affinity-timeouts.js'
 import { drawsOf, SLOT_CLASSES } from './slot-classes.js'
 
 /** Of `ip kube-sluice` and `ip6 kube-sluice`. */
@@ -61,6 +62,11 @@ export function classSet(door: Door, scope: Scope): ClassSet {
   return `${prefixOf(door, scope)}-classes`
 }
 
+/** The map from a door to the chain of its affinity time-out. */
+export function timeoutSet(door: Door): `${Door}-timeouts` {
+  return `${door}-timeouts`
+}
+
 /** Index in the chains of a class set. */
 export function drawIndex(slotClass: number, draw: Draw): number {
   return slotClass * 2 + (draw === 'hash' ? 1 : 0)
@@ -109,6 +115,11 @@ function doorSets(door: Door, key: readonly Field[]) {
       data: ENDPOINT,
       comment: `${what} and slot -> endpoint`,
     },
+    timeouts: {
+      key,
+      chains: AFFINITY_CHAINS,
+      comment: `${what} with session affinity -> chain that remembers the client for that many seconds`,
+    },
     localSlots: {
       key: [...key, 'slot'],
       data: ENDPOINT,
@@ -127,6 +138,7 @@ export const SETS = {
   'vip-slots': vip.slots,
   'vip-local-classes': vip.localClasses,
   'vip-local-slots': vip.localSlots,
+  'vip-timeouts': vip.timeouts,
   'vip-guards': vip.guards,
   'vip-rejects': vip.rejects,
   'source-ranges': {
@@ -143,6 +155,7 @@ export const SETS = {
   'nodeport-slots': nodeport.slots,
   'nodeport-local-classes': nodeport.localClasses,
   'nodeport-local-slots': nodeport.localSlots,
+  'nodeport-timeouts': nodeport.timeouts,
   'nodeport-guards': nodeport.guards,
   'nodeport-rejects': nodeport.rejects,
   'hairpin-connections': {

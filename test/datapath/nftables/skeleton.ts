@@ -16,6 +16,8 @@ const options: SkeletonOptions = {
   podRange: ranges('10.244.0.0/16')[0],
   nodePortsAtAll: true,
   localhostNodePorts: false,
+  affinityMaxClients: 65_536,
+  dropsInvalid: false,
 }
 /** The rules of a chain. */
 const chain = (name: string, over: Partial<SkeletonOptions> = {}): string[] => {

@@ -1,0 +1,80 @@
+/** Puts the nftables mode together: what the kernel lacks is said in one line before anything is touched. */
+import { Netfilter } from '../../kernel/netfilter.js'
+import { KernelError, SluiceError } from '../../lib/errors.js'
+import type { IpFamily } from '../../lib/ip-address.js'
+import { markLayoutOf } from '../../packet/mark-layout.js'
+import { missingOf, MODE_NEEDS } from '../mode-needs.js'
+import { ruleModeStatus } from '../rule-mode-status.js'
+import { loopbackRouter } from '../route-loopback.js'
+import type { ModeContext, RunningMode } from '../running-mode.js'
+import { deleteStaleFlows } from '../stale-flows.js'
+import { AFFINITY_MAP } from './affinity-rules.js'
+import { layoutOptionsReader } from './layout-options.js'
+import { NetlinkElementLoader } from './netlink-loader.js'
+import { NftablesMode } from './nftables-mode.js'
+import { NftablesProxier } from './nftables-proxier.js'
+import { TABLE } from './tables.js'
+
+const FAMILIES: readonly IpFamily[] = ['IPv4', 'IPv6']
+/** A set that every table of ours has, with few elements. */
+const SMALL_SET = 'nodeport-ips'
+
+/** @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help */
+export function startNftables(context: ModeContext): RunningMode {
+  const { config, kernel, run, clock, localAddresses, log } = context
+  const missing = missingOf(kernel, MODE_NEEDS.nftables)
+  if (missing.length > 0) {
+    const lines = missing.map(
+      ({ name, reason, fix }) =>
+        `${name} (${reason ?? 'no reason given'}; try: ${fix ?? 'nothing'})`,
+    )
+    throw new SluiceError(
+      'ERR_CAPABILITY',
+      `--proxy-mode nftables cannot work here, it misses ${lines.join(', ')}; use --proxy-mode iptables or userspace`,
+    )
+  }
+  const netfilter = new Netfilter()
+  const marks = markLayoutOf(config.nfqueue.markMask)
+  const proxier = new NftablesProxier({
+    run,
+    loader: new NetlinkElementLoader(netfilter),
+    families: FAMILIES,
+    layoutOptions: layoutOptionsReader(config, localAddresses, marks),
+    affinityEntries: () => netfilter.dumpElements('IPv4', TABLE, AFFINITY_MAP),
+  })
+  const datapath = new NftablesMode({
+    proxier,
+    families: FAMILIES,
+    clock,
+    hasTable: (family) => hasTable(netfilter, family),
+    deleteStaleFlows: (family, snapshot) => deleteStaleFlows(netfilter, family, snapshot),
+    routeLoopback: loopbackRouter(config),
+    warn: (message) => {
+      log.warn(message)
+    },
+  })
+  log.info({ families: FAMILIES, table: TABLE }, 'rules only')
+  return {
+    datapath: {
+      sync: (snapshot) => datapath.sync(snapshot),
+      drain: () => datapath.drain(),
+      close: async () => {
+        await datapath.close()
+        netfilter.close()
+      },
+    },
+    openConnections: () => 0,
+    onSynced: () => undefined,
+    status: ruleModeStatus('nftables'),
+  }
+}
+
+function hasTable(netfilter: Netfilter, family: IpFamily): boolean {
+  try {
+    netfilter.dumpElements(family, TABLE, SMALL_SET)
+    return true
+  } catch (error) {
+    if (error instanceof KernelError && error.errnoName === 'ENOENT') return false
+    throw error
+  }
+}
