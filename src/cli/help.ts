@@ -23,6 +23,13 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
       'kube-sluice run --manifests all.yaml --userspace-capture anyip --cluster-cidr 10.244.0.0/16',
     ],
   },
+  render: {
+    summary: 'print the rules that a mode would load, and touch nothing',
+    usage: 'render --proxy-mode iptables|nftables --manifests PATH [options of run]',
+    examples: [
+      'kube-sluice render --proxy-mode nftables --manifests all.yaml --hostname-override node-a',
+    ],
+  },
   check: {
     summary:
       "show what this node's kernel can do and what is missing, or check a configuration file",

@@ -4,7 +4,7 @@
  * 0 success, 1 failure at run time, 2 bad usage or configuration. Errors are lines on standard error.
  */
 import { readFileSync } from 'node:fs'
-import { checkConfigFile, parseFlags } from '../config/load.js'
+import { checkConfigFile, loadRunConfig, parseFlags } from '../config/load.js'
 import { COMMAND_NAMES, type CommandName } from '../config/options.js'
 import { messageOf, SluiceError } from '../lib/errors.js'
 import { nearestName } from '../lib/nearest-name.js'
@@ -38,6 +38,13 @@ async function runCommand(command: CommandName, words: readonly string[]): Promi
     case 'run': {
       const { startRun } = await import('./start-run.js')
       return startRun(words, { signal: stopSignal(), write, version: version() })
+    }
+    case 'render': {
+      const { render } = await import('./render.js')
+      return render(loadRunConfig(words), {
+        write,
+        warn: (message) => process.stderr.write(`kube-sluice: warning: ${message}\n`),
+      })
     }
     case 'check': {
       const { output, config } = parseFlags(command, words)

@@ -23,6 +23,11 @@ const MODES: Partial<Readonly<Record<Exclude<ProxyMode, 'auto'>, StartMode>>> = 
   nftables: startNftables,
 }
 
+/** Modes whose rules serve without a process. */
+export const LASTING_MODES: readonly ProxyMode[] = ['iptables', 'ipvs', 'nftables'].filter(
+  (mode): mode is ProxyMode => mode in MODES,
+)
+
 /**
  * Makes the mode of the configuration.
  * @param onFailure the mode has stopped working; the process is to end

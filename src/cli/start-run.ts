@@ -7,6 +7,7 @@ import { messageOf, SluiceError } from '../lib/errors.js'
 import { createLog } from '../observe/log.js'
 import { LiveOptions } from './live-options.js'
 import { run } from './run.js'
+import { requireLasting, runOnce } from './run-once.js'
 
 export interface StartRunContext {
   readonly signal: AbortSignal
@@ -27,10 +28,12 @@ export async function startRun(
     write(`wrote ${writeConfigTo}\n`)
     return 0
   }
+  if (options.values.once) requireLasting(config.proxyMode)
   const log = createLog(config.logLevel)
   for (const warning of options.warnings) log.warn(warning)
   setUpNode(config.nodeSetup, log)
   if (options.values.initOnly) return 0
+  if (options.values.once) return runOnce(config, log)
   const settings = new LiveOptions(words, loaded, log)
   try {
     return await run(config, { signal, log, version, options: () => settings.options })

@@ -4,6 +4,7 @@ import type { ValueType } from './value-type.js'
 
 export const COMMAND_NAMES = [
   'run',
+  'render',
   'check',
   'status',
   'demo',

@@ -48,5 +48,7 @@ export type OptionValues = { readonly [K in OptionKey]: ValueOf<(typeof OPTIONS)
 
 /** The rows that apply to a command, in the order of the table. */
 export function optionsOf(command: CommandName): OptionRow[] {
+  // It prints what `run` would load, with the same settings.
+  if (command === 'render') return optionsOf('run')
   return Object.values<OptionRow>(OPTIONS).filter(({ commands }) => commands.includes(command))
 }

@@ -46,6 +46,13 @@ export type ModeStatus = Pick<
   | 'boundsHit'
 >
 
+/** The rules of a mode as text, by the code that loads them; and what could not be done. Pure but for the node. */
+export type RenderRules = (
+  snapshot: Snapshot,
+  config: RunConfig,
+  localAddresses: readonly LocalAddress[],
+) => { readonly text: string; readonly warnings: readonly string[] }
+
 export interface RunningMode {
   readonly datapath: Datapath
   readonly status: (snapshot: Snapshot) => ModeStatus

@@ -1,6 +1,6 @@
 /** Options: how connections are brought to endpoints. */
 import { row, RUN, type OptionRow } from '../option-row.js'
-import { duration, integer, oneOf } from '../value-type.js'
+import { duration, integer, oneOf, switchType } from '../value-type.js'
 
 const PROXY = { section: 'Proxy', commands: RUN } as const
 /** kube-proxy's settings for iptables stand for those of the modes that it does not have. */
@@ -18,7 +18,7 @@ export const PROXY_OPTIONS = {
     'auto',
     {
       ...PROXY,
-      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel, nftables only writes rules; auto is nfqueue where the kernel can, else userspace',
+      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel, iptables and nftables only write rules; auto is nfqueue where the kernel can, else userspace',
       kubeProxy: [{ field: 'mode' }],
     },
   ),
@@ -61,6 +61,11 @@ export const PROXY_OPTIONS = {
       { flag: 'ipvs-min-sync-period', field: 'ipvs.minSyncPeriod', modes: ['ipvs'] },
       { field: 'nftables.minSyncPeriod', modes: ['nftables'] },
     ],
+  }),
+  once: row('once', switchType(), 'false', {
+    ...PROXY,
+    inFile: false,
+    help: 'bring the rules to what the manifests say now, and exit; for modes that only write rules',
   }),
   drainTimeout: row('drain-timeout', duration('0s'), '25s', {
     ...PROXY,

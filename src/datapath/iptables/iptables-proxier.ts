@@ -15,6 +15,7 @@ import { messageOf } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { Datapath, SyncResult } from '../datapath.js'
+import { hasUdpChange } from '../stale-flows.js'
 import type { FamilyRules } from './family-rules.js'
 import type { RulesetOptions } from './ruleset.js'
 
@@ -124,16 +125,4 @@ export class IptablesProxier implements Datapath {
     this.#turn = mine.catch(() => undefined)
     await mine
   }
-}
-
-/** Whether endpoints of a UDP Service port have changed, or at the first sync may have. */
-function hasUdpChange(before: Snapshot | undefined, after: Snapshot, family: IpFamily): boolean {
-  if (before === undefined) return true
-  for (const { before: old, after: now } of before.servicePorts.differences(after.servicePorts)) {
-    const port = (now ?? old)?.servicePort
-    if (port?.protocol === 'UDP' && port.ipFamily === family) {
-      if (old?.endpoints !== now?.endpoints) return true
-    }
-  }
-  return false
 }

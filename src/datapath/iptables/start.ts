@@ -1,41 +1,22 @@
 /** Puts the iptables mode together: what the kernel lacks is said in one line before anything is touched. */
-import { readFileSync } from 'node:fs'
-
-import type { RunConfig } from '../../config/run-config.js'
-import type { Clock } from '../../lib/clock.js'
 import { SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
-import type { RunCommand } from '../../kernel/command.js'
 import { iptablesTool } from '../../kernel/iptables.js'
-import type { LocalAddress } from '../../kernel/local-address.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
-import { loopbackRouter } from '../../kernel/sysctl.js'
-import { vipsOf } from '../../model/vip.js'
 import type { Snapshot } from '../../model/snapshot.js'
-import { Traffic } from '../../observe/traffic.js'
 import { IPV6_NEEDS, missingOf, MODE_NEEDS } from '../mode-needs.js'
-import { deleteStaleFlows } from '../nfqueue/stale-flows.js'
+import { passesInvalid } from '../passes-invalid.js'
+import { snapshotLoopbackRouter } from '../route-loopback.js'
+import { ruleModeStatus } from '../rule-mode-status.js'
+import type { ModeContext, RunningMode } from '../running-mode.js'
+import { deleteStaleFlows } from '../stale-flows.js'
 import { FamilyRules } from './family-rules.js'
 import { IptablesProxier } from './iptables-proxier.js'
 import { rulesetOptions } from './ruleset-options.js'
 
-export interface IptablesContext {
-  readonly config: RunConfig
-  readonly kernel: KernelCapabilities
-  readonly run: RunCommand
-  readonly clock: Clock
-  readonly localAddresses: () => readonly LocalAddress[]
-  readonly log: {
-    info(context: object, message: string): void
-    warn(message: string): void
-  }
-}
-
-const BE_LIBERAL = '/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal'
-
 /** @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help */
-export function startIptables(context: IptablesContext) {
+export function startIptables(context: ModeContext): RunningMode {
   const { config, kernel, run, clock, localAddresses, log } = context
   requireCapabilities(kernel)
   const hasIpv6 = missingOf(kernel, IPV6_NEEDS.iptables).length === 0
@@ -54,16 +35,16 @@ export function startIptables(context: IptablesContext) {
       rulesetOptions(family, config, {
         node: snapshot.node,
         localAddresses: localAddresses(),
-        passesInvalid: readsTrue(BE_LIBERAL),
+        passesInvalid: passesInvalid(),
       }),
     deleteStaleFlows: (family, snapshot) => deleteStaleFlows(netfilter, family, snapshot),
   })
   log.info({ families, iptables: iptablesTool('IPv4', kernel.iptablesVariant) }, 'rules only')
-  const routeLoopback = loopbackRouter(config.nodeSetup.sysctlRoot, warn)
+  const routeLoopback = snapshotLoopbackRouter(config, warn)
   return {
     datapath: {
       sync: (snapshot: Snapshot) => {
-        if (config.localhostNodePorts && hasNodePorts(snapshot)) routeLoopback()
+        routeLoopback(snapshot)
         return proxier.sync(snapshot)
       },
       drain: () => proxier.drain(),
@@ -74,25 +55,7 @@ export function startIptables(context: IptablesContext) {
     },
     openConnections: () => 0,
     onSynced: () => undefined,
-    status: (snapshot: Snapshot) => ({
-      mode: 'iptables' as const,
-      capture: undefined,
-      steering: undefined,
-      traffic: new Traffic(),
-      vips: vipsOfAll(snapshot),
-      balancerOf: () => 'random',
-      udpSessions: 0,
-      affinityClients: 0,
-    }),
-  }
-}
-
-/** Every VIP, for the status. */
-export function* vipsOfAll(snapshot: Snapshot) {
-  for (const [servicePortId, { servicePort }] of snapshot.servicePorts) {
-    for (const { kind, address, port } of vipsOf(servicePort)) {
-      yield { servicePortId, kind, address: address ?? 'node', port, action: 'rules' }
-    }
+    status: ruleModeStatus('iptables'),
   }
 }
 
@@ -106,20 +69,4 @@ function requireCapabilities(kernel: KernelCapabilities): void {
     'ERR_CAPABILITY',
     `--proxy-mode iptables cannot work here, it misses ${lines.join(', ')}`,
   )
-}
-
-function hasNodePorts(snapshot: Snapshot): boolean {
-  for (const { servicePort } of snapshot.servicePorts.values()) {
-    if (servicePort.ipFamily === 'IPv4' && servicePort.nodePort !== undefined) return true
-  }
-  return false
-}
-
-function readsTrue(file: string): boolean {
-  try {
-    return readFileSync(file, 'utf8').trim() !== '0'
-  } catch {
-    // Connection tracking is not loaded yet: its default is 0.
-    return false
-  }
 }

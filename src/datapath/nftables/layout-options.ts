@@ -1,9 +1,8 @@
 /** The options of the flat layout, from the configuration and what the node is like now. */
-import { readFileSync } from 'node:fs'
-
 import type { RunConfig } from '../../config/run-config.js'
 import { nodePortAddressesOf, type LocalAddress } from '../../model/node-port-addresses.js'
 import type { NodeState } from '../../model/snapshot.js'
+import { passesInvalid } from '../passes-invalid.js'
 import type { LayoutOptions } from './layout.js'
 
 /** What the layout takes from the configuration. */
@@ -17,17 +16,13 @@ export type LayoutConfig = Pick<
   | 'affinityMaxClients'
 >
 
-const BE_LIBERAL = '/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal'
-
 /**
  * Reads them; the same object for as long as nothing changed, which is what the layout goes by.
- * @param passesInvalid whether packets that connection tracking calls invalid are forwarded
  */
 export function layoutOptionsReader(
   config: LayoutConfig,
   localAddresses: () => readonly LocalAddress[],
   marks: LayoutOptions['marks'],
-  passesInvalid = readsTrue,
 ): (node: NodeState) => LayoutOptions {
   let before: { readonly key: string; readonly options: LayoutOptions } | undefined
   return (node) => {
@@ -36,7 +31,7 @@ export function layoutOptionsReader(
       : (['IPv4', 'IPv6'] as const).flatMap((family) =>
           nodePortAddressesOf(family, node, { ...config, localAddresses: localAddresses() }),
         )
-    const dropsInvalid = !passesInvalid(BE_LIBERAL)
+    const dropsInvalid = !passesInvalid()
     const { masqueradeAll, clusterCidrs, detectLocalMode, localhostNodePorts } = config
     const { affinityMaxClients } = config
     const options: LayoutOptions = {
@@ -62,13 +57,4 @@ function servesAll({ nodePortAddresses }: LayoutConfig): boolean {
     nodePortAddresses.length === 0 ||
     nodePortAddresses.some(({ prefixLength }) => prefixLength === 0)
   )
-}
-
-function readsTrue(file: string): boolean {
-  try {
-    return readFileSync(file, 'utf8').trim() !== '0'
-  } catch {
-    // Connection tracking is not loaded yet: its default is 0.
-    return false
-  }
 }

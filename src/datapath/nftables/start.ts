@@ -5,7 +5,7 @@ import type { IpFamily } from '../../lib/ip-address.js'
 import { markLayoutOf } from '../../packet/mark-layout.js'
 import { missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { ruleModeStatus } from '../rule-mode-status.js'
-import { loopbackRouter } from '../route-loopback.js'
+import { snapshotLoopbackRouter } from '../route-loopback.js'
 import type { ModeContext, RunningMode } from '../running-mode.js'
 import { deleteStaleFlows } from '../stale-flows.js'
 import { AFFINITY_MAP } from './affinity-rules.js'
@@ -48,7 +48,9 @@ export function startNftables(context: ModeContext): RunningMode {
     clock,
     hasTable: (family) => hasTable(netfilter, family),
     deleteStaleFlows: (family, snapshot) => deleteStaleFlows(netfilter, family, snapshot),
-    routeLoopback: loopbackRouter(config),
+    routeLoopback: snapshotLoopbackRouter(config, (message) => {
+      log.warn(message)
+    }),
     warn: (message) => {
       log.warn(message)
     },

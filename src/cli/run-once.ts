@@ -1,0 +1,45 @@
+/**
+ * `kube-sluice run --once`: one sync, then the end. Only for modes whose rules need no process: the
+ * others would stop serving with it.
+ */
+import type { ProxyMode, RunConfig } from '../config/run-config.js'
+import { systemClock } from '../lib/clock.js'
+import { SluiceError } from '../lib/errors.js'
+import type { Logger } from '../observe/log.js'
+import { readSnapshot } from './read-snapshot.js'
+import { LASTING_MODES, startMode } from './run-mode.js'
+
+/** Throws SluiceError ERR_USAGE for a mode that serves only while it runs. */
+export function requireLasting(mode: ProxyMode): void {
+  if (LASTING_MODES.includes(mode)) return
+  throw new SluiceError(
+    'ERR_USAGE',
+    `--once: the ${mode} mode serves only while it runs; choose one of: ${LASTING_MODES.join(', ')}`,
+  )
+}
+
+/** Returns the exit status. Throws SluiceError: what a sync throws. */
+export async function runOnce(config: RunConfig, log: Logger): Promise<number> {
+  const warn = (message: string): void => {
+    log.warn(message)
+  }
+  const snapshot = await readSnapshot(config, warn)
+  const startedMs = systemClock.nowMs()
+  const mode = await startMode(config, log, (error) => {
+    warn(error.message)
+  })
+  try {
+    const { warnings } = await mode.datapath.sync(snapshot)
+    for (const warning of warnings) warn(warning)
+  } finally {
+    await mode.datapath.close()
+  }
+  log.info(
+    {
+      servicePorts: snapshot.servicePorts.size,
+      tookMs: Math.round(systemClock.nowMs() - startedMs),
+    },
+    'in force',
+  )
+  return 0
+}
