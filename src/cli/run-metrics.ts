@@ -9,7 +9,7 @@ import { KubeProxyMetrics } from '../observe/kube-proxy-metrics.js'
 import { ProgrammingLatency } from '../observe/programming-latency.js'
 import { sluiceMetrics } from '../observe/sluice-metrics.js'
 import type { ClusterChange } from '../source/cluster-source.js'
-import type { ModeStatus } from './run-mode.js'
+import type { ModeStatus } from '../datapath/running-mode.js'
 
 /** What is not known before the proxy runs. */
 export interface MetricsView {
