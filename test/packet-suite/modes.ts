@@ -1,6 +1,10 @@
 /** The modes that answer the packet suite, and what a mode does differently everywhere. */
+import type { IptablesTools } from './iptables-tools.js'
+
 export interface SuiteMode {
   readonly flags: readonly string[]
+  /** Which iptables it finds. */
+  readonly tools?: IptablesTools
   /** Why the endpoint never sees the client's address: undefined where it does. */
   readonly hidesClient?: string
 }
@@ -19,6 +23,7 @@ export const MODES = {
     hidesClient: RELAYED,
   },
   nfqueue: { flags: ['--proxy-mode', 'nfqueue'] },
+  'iptables-nft': { flags: ['--proxy-mode', 'iptables'], tools: 'nft' },
 } as const satisfies Record<string, SuiteMode>
 
 export type ModeName = keyof typeof MODES

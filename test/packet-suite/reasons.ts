@@ -3,6 +3,7 @@ import {
   type Difference,
   DROPPED,
   masqueraded,
+  PASSED,
   REJECTED,
   type PacketCase,
   type Responder,
@@ -50,4 +51,14 @@ export function fromTheNode(...by: readonly Responder[]): Except {
       why: 'the relay, on the node as the client, leaves by the address that fits the way',
     },
   }
+}
+
+const notInOutput: Difference = {
+  expect: PASSED,
+  why: 'as in kube-proxy, the rules that refuse at external IPs and load-balancer IPs are in INPUT and FORWARD only',
+}
+
+/** The node itself at an external or load-balancer IP without endpoints. */
+export const NOT_IN_OUTPUT: Except = {
+  'iptables-nft': notInOutput,
 }

@@ -1,6 +1,7 @@
 /** Runs the suite against a mode: a start of the proxy for each configuration, all probes at once. */
 import { adapted, problemOf, wantedNames } from './compare.js'
 import { CONFIGURATIONS, type ConfigurationName } from './configurations.js'
+import { toolsFolder } from './iptables-tools.js'
 import { manifestsOf, NODE } from './manifests.js'
 import { type ModeName, modeOf } from './modes.js'
 import { type SuiteNetwork } from './network.js'
@@ -46,7 +47,9 @@ export async function runConfiguration(run: SuiteRun): Promise<CaseResult[]> {
   )
   cluster.write([NODE, ...services.flatMap(({ service, number }) => manifestsOf(service, number))])
   const { flags } = CONFIGURATIONS[run.configuration]
-  const proxy = await cluster.startPlainProxy(...flags, ...mode.flags)
+  const tools = mode.tools === undefined ? undefined : toolsFolder(mode.tools)
+  const folders = tools === undefined ? [] : [tools.path]
+  const proxy = await cluster.startPlainProxy([...flags, ...mode.flags], folders)
   try {
     const asked = services.flatMap((numbered) =>
       casesOf(numbered).flatMap((one) => spread(one, numbered.number, run.mode)),
@@ -62,7 +65,7 @@ export async function runConfiguration(run: SuiteRun): Promise<CaseResult[]> {
         for (const [index, one] of mine.entries()) {
           const said = answers[index] ?? []
           const expect = adapted(one.expect, mode)
-          const problem = problemOf(expect, said, { from: source, family: one.family })
+          const problem = problemOf(expect, said, { ...one, from: source })
           if (problem !== undefined) problems.get(one.case)!.push(`${one.protocol} ${problem}`)
         }
       }),
@@ -71,6 +74,7 @@ export async function runConfiguration(run: SuiteRun): Promise<CaseResult[]> {
     return [...problems].map(([one, lines]) => ({ name: one.name, problems: lines }))
   } finally {
     await proxy.stop()
+    tools?.remove()
   }
 }
 

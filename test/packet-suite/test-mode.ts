@@ -2,12 +2,14 @@
 import type { TAP } from 'tap'
 
 import { CONFIGURATIONS, type ConfigurationName } from './configurations.js'
-import type { ModeName } from './modes.js'
+import { missingTools } from './iptables-tools.js'
+import { type ModeName, modeOf } from './modes.js'
 import { rootOnly, startNetwork } from './network.js'
 import { runConfiguration } from './run-suite.js'
 
 export function testMode(t: TAP, mode: ModeName): void {
-  t.test(mode, { skip: rootOnly, timeout: 170_000 }, async (t) => {
+  const skip = rootOnly || missingTools(modeOf(mode).tools)
+  t.test(mode, { skip, timeout: 170_000 }, async (t) => {
     const network = await startNetwork()
     t.teardown(() => network.cluster.close())
     for (const configuration of Object.keys(CONFIGURATIONS) as ConfigurationName[]) {

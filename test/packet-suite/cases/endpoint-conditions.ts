@@ -9,6 +9,7 @@ import {
   terminating,
   type Topic,
 } from '../packet-case.js'
+import { NOT_IN_OUTPUT } from '../reasons.js'
 
 export const endpointConditions: Topic = {
   title: 'Endpoint conditions',
@@ -29,9 +30,11 @@ export const endpointConditions: Topic = {
         },
         {
           from: 'node',
-          to: ['cluster-ip', 'external-ip', 'load-balancer-ip', 'node-port'],
+          to: ['external-ip', 'load-balancer-ip'],
           expect: REJECTED,
+          except: NOT_IN_OUTPUT,
         },
+        { from: 'node', to: ['cluster-ip', 'node-port'], expect: REJECTED },
       ],
     },
     {

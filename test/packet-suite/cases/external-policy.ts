@@ -11,7 +11,7 @@ import {
   terminating,
   type Topic,
 } from '../packet-case.js'
-import { onTheNode } from '../reasons.js'
+import { NOT_IN_OUTPUT, onTheNode } from '../reasons.js'
 
 const ALL = ['external-ip', 'load-balancer-ip', 'node-port'] as const
 const LOCAL = { externalTrafficPolicy: 'Local' }
@@ -113,7 +113,13 @@ export const externalPolicyLocal: Topic = {
       cases: [
         { from: 'outside', to: ALL, expect: REJECTED },
         { from: 'pod', to: ALL, expect: REJECTED },
-        { from: 'node', to: ALL, expect: REJECTED },
+        {
+          from: 'node',
+          to: ['external-ip', 'load-balancer-ip'],
+          expect: REJECTED,
+          except: NOT_IN_OUTPUT,
+        },
+        { from: 'node', to: 'node-port', expect: REJECTED },
       ],
     },
     {
