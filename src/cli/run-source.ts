@@ -1,6 +1,7 @@
 /** Where the objects of `run` come from: manifests, else the API server of a kubeconfig or of the Pod. */
 import type { RunConfig } from '../config/run-config.js'
 import { systemClock } from '../lib/clock.js'
+import type { WriteEvent } from '../observe/events.js'
 import type { ClusterSource } from '../source/cluster-source.js'
 
 /** How long the first sync waits for this Node when everything else is there. */
@@ -11,24 +12,34 @@ const POD_CIDR_WAIT_MS = 300_000
 const QPS = 5
 const BURST = 10
 
+export interface RunSource {
+  readonly source: ClusterSource
+  /** To the API server; undefined without one. */
+  readonly writeEvent: WriteEvent | undefined
+}
+
 /**
  * Makes the source. Code of the API server is loaded only when it is asked for.
  * @throws SluiceError ERR_CONFIG for a kubeconfig that is not usable
  */
-export async function createSource(config: RunConfig, version: string): Promise<ClusterSource> {
+export async function createSource(config: RunConfig, version: string): Promise<RunSource> {
   if (config.manifests !== undefined) {
     const { ManifestSource } = await import('../source/manifests/manifest-source.js')
-    return new ManifestSource({ path: config.manifests })
+    return { source: new ManifestSource({ path: config.manifests }), writeEvent: undefined }
   }
   const { clusterAccess } = await import('../source/kubernetes/cluster-access.js')
   const { ApiClient } = await import('../source/kubernetes/api-client.js')
+  const { eventWriter } = await import('../source/kubernetes/event-writer.js')
   const { KubernetesSource } = await import('../source/kubernetes/kubernetes-source.js')
   const { REFLECTOR_TIMING } = await import('../source/kubernetes/reflector.js')
   const { kubeconfig, master, nodeName, detectLocalMode } = config
   const access = await clusterAccess({ kubeconfig, master })
   const userAgent = `kube-sluice/${version} (${process.platform}/${process.arch})`
-  return new KubernetesSource({
-    client: new ApiClient({ access, userAgent, qps: QPS, burst: BURST }),
+  const client = new ApiClient({ access, userAgent, qps: QPS, burst: BURST })
+  // Of its own: events must not make a watch wait.
+  const eventClient = new ApiClient({ access, userAgent, qps: QPS, burst: BURST })
+  const source = new KubernetesSource({
+    client,
     nodeName,
     clock: systemClock,
     random: Math.random,
@@ -36,4 +47,5 @@ export async function createSource(config: RunConfig, version: string): Promise<
     nodeWaitMs: NODE_WAIT_MS,
     podCidrWaitMs: detectLocalMode === 'NodeCIDR' ? POD_CIDR_WAIT_MS : undefined,
   })
+  return { source, writeEvent: eventWriter(eventClient, nodeName) }
 }

@@ -15,6 +15,7 @@ import type { ProxyStatus } from '../observe/status.js'
 import type { HealthMonitor } from '../policy/health/health-monitor.js'
 import { ServiceProxy, type SyncObservers } from '../sync/service-proxy.js'
 import { annotationReaders } from './annotation-readers.js'
+import { createEvents } from './run-events.js'
 import { createHealthMonitor, healthStatus } from './run-health.js'
 import { serveHttp, type RunHttp } from './run-http.js'
 import { RunMetrics } from './run-metrics.js'
@@ -42,10 +43,11 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   const onFailure = (error: Error): void => {
     failed.abort(error) // the first one counts
   }
-  const source = await createSource(config, version)
+  const { source, writeEvent } = await createSource(config, version)
   const mode = await startMode(config, log, onFailure)
   const { datapath } = mode
   const metrics = new RunMetrics(config, version, startedAt)
+  const events = createEvents(config, log, writeEvent)
   const health = createHealthMonitor(config, {
     log,
     datapath,
@@ -54,7 +56,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     },
   })
   const proxy = new ServiceProxy({
-    ...{ health, source, datapath, log, config, onFailure },
+    ...{ health, source, datapath, log, config, onFailure, events },
     nodeName: config.nodeName,
     clock: systemClock,
     annotationReaders: annotationReaders(config),
@@ -79,6 +81,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   } finally {
     health.close()
     await proxy.stop()
+    await events.close()
     await shutDown(mode, config, log)
     await http.close()
   }

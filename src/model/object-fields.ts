@@ -38,7 +38,9 @@ export function reportingFor(kind: string, metadata: V1ObjectMeta | undefined): 
   const identity = identityOf(metadata)
   const name = identity === undefined ? '(unnamed)' : `${identity.namespace}/${identity.name}`
   const report: ReportField = (field, message) => {
-    problems.push({ object: `${kind} ${name}`, field, message })
+    const uid = metadata?.uid
+    const problem = { object: `${kind} ${name}`, field, message }
+    problems.push(typeof uid === 'string' ? { ...problem, uid } : problem)
   }
   return { identity, problems, report }
 }

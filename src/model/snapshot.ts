@@ -50,6 +50,8 @@ export interface Snapshot {
 
 /** Something in an object that was left out or replaced, for a warning on that object. */
 export interface ObjectProblem {
+  /** metadata.uid of the object, where it has one: `kubectl describe` finds events by it. */
+  readonly uid?: string
   /** `Service demo/echo`, `EndpointSlice demo/echo-1`. */
   readonly object: string
   /** `spec.externalIPs[1]` */

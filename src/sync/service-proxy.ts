@@ -13,6 +13,7 @@ import { messageOf } from '../lib/errors.js'
 import type { Datapath } from '../datapath/datapath.js'
 import { ClusterState } from '../model/cluster-state.js'
 import type { ObjectProblem, Snapshot } from '../model/snapshot.js'
+import { eventSubject, type Events } from '../observe/events.js'
 import type { Logger } from '../observe/log.js'
 import { type AnnotationReader, newAnnotationProblems } from '../policy/annotation-problems.js'
 import type { ClusterChange, ClusterSource } from '../source/cluster-source.js'
@@ -45,6 +46,8 @@ export interface ServiceProxyOptions extends SyncObservers {
   readonly annotationReaders: readonly AnnotationReader[]
   /** The source has failed for good. */
   readonly onFailure: (error: Error) => void
+  /** Is told what is wrong with objects. */
+  readonly events: Pick<Events, 'warn'>
 }
 
 export class ServiceProxy {
@@ -139,8 +142,13 @@ export class ServiceProxy {
   }
 
   #report(problems: readonly ObjectProblem[]): void {
-    for (const { object, field, message } of problems) {
-      this.#options.log.warn({ object, field }, `${object}: ${field}: ${message}`)
+    const { events, log } = this.#options
+    for (const { object, field, message, uid } of problems) {
+      log.warn({ object, field }, `${object}: ${field}: ${message}`)
+      const subject = eventSubject(object, uid)
+      if (subject === undefined) continue
+      const details = { action: 'ReadObject', isLogged: true }
+      events.warn(subject, 'FieldIgnored', `${field}: ${message}`, details)
     }
   }
 

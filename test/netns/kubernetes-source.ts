@@ -33,7 +33,7 @@ t.test('traffic does not notice that the API server dies', { skip: rootOnly }, a
     do: 'put',
     objects: [
       node({ name: 'node-a' }),
-      service('echo', { clusterIP: VIP }),
+      service('echo', { clusterIP: VIP, externalIPs: ['10.0.0.300'] }),
       slice('echo', [cluster.podIp(1)]),
     ],
   })
@@ -52,6 +52,14 @@ t.test('traffic does not notice that the API server dies', { skip: rootOnly }, a
     status.totals.endpoints === count
 
   t.strictSame(await ask(), ['pod-1'], 'what the API server has is in force')
+  const events = async () => (await api.call({ do: 'state' })).events
+  const said = async () => (await events()).map(({ type, reason }) => [type, reason].join(' '))
+  await proxy.until('two events', () => proxy.log().includes('spec.externalIPs[0]'))
+  t.strictSame((await said()).sort(), ['Normal Starting', 'Warning FieldIgnored'])
+  t.match(await events(), [
+    { regarding: { kind: 'Node', name: 'node-a' }, reportingInstance: 'node-a' },
+    { regarding: { kind: 'Service', name: 'echo', namespace: 'test', uid: /^uid-/ } },
+  ])
   const both = [cluster.podIp(1), cluster.podIp(2)]
   await api.call({ do: 'put', objects: [slice('echo', both)] })
   await proxy.until('two endpoints', uses(2))
