@@ -81,7 +81,9 @@ t.test('process surface', { skip: rootOnly }, async (t) => {
   writeFileSync(file, `${HEAD}metricsPerEndpoint: 2\nminSyncPeriod: 0s\n`)
   const endpoints = [local('10.244.1.2'), local('10.244.1.3'), { addresses: ['10.244.9.9'] }]
   cluster.write([nodeObject(), ...web(endpoints)])
-  const proxy = await cluster.startProxy('--config', file, '--userspace-capture', 'anyip')
+  const proxy = await cluster.startProxy(
+    ...['--config', file, '--proxy-mode', 'userspace', '--userspace-capture', 'anyip'],
+  )
   t.teardown(() => proxy.stop())
 
   await t.test('healthCheckNodePort answers as kube-proxy does', async (t) => {
@@ -204,7 +206,7 @@ t.test('a port that is taken is a warning, and is tried again', { skip: rootOnly
   }, undefined)
   t.ok(taken)
   cluster.write([nodeObject(), ...web([local('10.244.1.2')])])
-  const proxy = await cluster.startProxy('--sync-period', '1s', '--userspace-capture', 'anyip')
+  const proxy = await cluster.startProxy('--sync-period', '1s', '--proxy-mode', 'userspace')
   t.teardown(() => proxy.stop())
   await until('warning', async () =>
     proxy.log().includes('healthCheckNodePort 32000 cannot be bound'),
