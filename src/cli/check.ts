@@ -31,7 +31,7 @@ export interface CheckReport {
 }
 
 /** Modes of this version that write rules; the others are told for the future. */
-const HERE: readonly RuleMode[] = ['nfqueue', 'nftables', 'iptables']
+const HERE: readonly RuleMode[] = ['nfqueue', 'ipvs', 'nftables', 'iptables']
 
 /**
  * Probes the node and prints the ladder, as text or as one JSON document.

@@ -2,6 +2,7 @@
 import type { ProxyMode, RunConfig } from '../config/run-config.js'
 import { chooseMode } from '../datapath/choose-mode.js'
 import { startIptables } from '../datapath/iptables/start.js'
+import { startIpvs } from '../datapath/ipvs/start.js'
 import { startNfqueue } from '../datapath/nfqueue/start.js'
 import { startNftables } from '../datapath/nftables/start.js'
 import type { ModeContext, RunningMode } from '../datapath/running-mode.js'
@@ -20,6 +21,7 @@ const MODES: Partial<Readonly<Record<Exclude<ProxyMode, 'auto'>, StartMode>>> = 
   userspace: startUserspace,
   nfqueue: startNfqueue,
   iptables: startIptables,
+  ipvs: startIpvs,
   nftables: startNftables,
 }
 

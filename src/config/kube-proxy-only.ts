@@ -28,7 +28,6 @@ const timeout = duration('0s', '1000000h')
 
 const NO_RESYNC = 'changes are watched, there is nothing to say again'
 const NO_LIMIT = 'a list and a watch of each kind are all requests there are'
-const NO_IPVS = 'this version has no ipvs mode'
 const NO_RULES = 'the nftables mode has its marks elsewhere: see --conntrack-mark-mask'
 const NO_INTERFACES = 'the modes here see addresses of clients and not their interfaces'
 const LOG = 'the log is one JSON object a line, pretty on a terminal, written at once'
@@ -53,12 +52,6 @@ export const KUBE_PROXY_ONLY: readonly KubeProxyOnly[] = [
     'no metric is hidden',
   ),
   only('nftables.masqueradeBit', bit, '14', NO_RULES),
-  only(['ipvs.scheduler', 'ipvs-scheduler'], text, '', NO_IPVS),
-  only(['ipvs.excludeCIDRs', 'ipvs-exclude-cidrs'], list(), '', NO_IPVS),
-  only(['ipvs.strictARP', 'ipvs-strict-arp'], boolean, 'false', NO_IPVS),
-  only(['ipvs.tcpTimeout', 'ipvs-tcp-timeout'], timeout, '0s', NO_IPVS),
-  only(['ipvs.tcpFinTimeout', 'ipvs-tcpfin-timeout'], timeout, '0s', NO_IPVS),
-  only(['ipvs.udpTimeout', 'ipvs-udp-timeout'], timeout, '0s', NO_IPVS),
   only(['detectLocal.bridgeInterface', 'pod-bridge-interface'], text, '', NO_INTERFACES),
   only(['detectLocal.interfaceNamePrefix', 'pod-interface-name-prefix'], text, '', NO_INTERFACES),
   only('portRange', text, '', 'no port is opened for a Service, in kube-proxy neither'),
@@ -120,10 +113,6 @@ function number(): ValueType<number> {
         : { problem: 'is not a number' }
     },
   }
-}
-
-function list(): ValueType<string> {
-  return anyText({ type: 'array', items: { type: 'string' } })
 }
 
 function gates(): ValueType<string> {

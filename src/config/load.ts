@@ -10,7 +10,13 @@ import { readConfigFile } from './config-file.js'
 import type { CommandName, OptionValues } from './options.js'
 import { readWords } from './read-words.js'
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js'
-import type { HealthConfig, NfqueueConfig, RunConfig, UserspaceConfig } from './run-config.js'
+import type {
+  HealthConfig,
+  IpvsConfig,
+  NfqueueConfig,
+  RunConfig,
+  UserspaceConfig,
+} from './run-config.js'
 import type { BalancerDefaults } from '../policy/balancer/settings.js'
 
 /** Larger is not a configuration. */
@@ -111,6 +117,7 @@ export function runConfigOf(values: OptionValues): RunConfig {
     nfqueue: nfqueueConfigOf(values),
     nodeSetup: nodeSetupOf(values),
     health: healthConfigOf(values),
+    ipvs: ipvsConfigOf(values),
     logLevel: values.logLevel,
   }
 }
@@ -149,6 +156,18 @@ function userspaceConfigOf(values: OptionValues): UserspaceConfig {
     udpStreamTimeoutMs: values.udpStreamTimeout,
     udpMaxSessions: values.udpMaxSessions,
     tproxyMarkBit: values.tproxyMarkBit,
+  }
+}
+
+function ipvsConfigOf(values: OptionValues): IpvsConfig {
+  return {
+    scheduler: values.ipvsScheduler,
+    excludeCidrs: values.ipvsExcludeCidrs,
+    strictArp: values.ipvsStrictArp,
+    tcpTimeoutMs: values.ipvsTcpTimeout,
+    tcpFinTimeoutMs: values.ipvsTcpFinTimeout,
+    udpTimeoutMs: values.ipvsUdpTimeout,
+    gracefulPeriodMs: values.ipvsGracefulPeriod,
   }
 }
 

@@ -24,6 +24,7 @@ export const SECTIONS = [
   'Userspace mode: TCP',
   'Userspace mode: UDP',
   'Nfqueue mode',
+  'IPVS mode',
   'Node set-up',
   'Health checks',
   'HTTP endpoints',

@@ -15,6 +15,7 @@ import {
 import { BALANCER_OPTIONS } from './options/balancers.js'
 import { HEALTH_OPTIONS } from './options/health.js'
 import { HTTP_OPTIONS } from './options/http.js'
+import { IPVS_OPTIONS } from './options/ipvs.js'
 import { NFQUEUE_OPTIONS } from './options/nfqueue.js'
 import { NODE_SETUP_OPTIONS } from './options/node-setup.js'
 import { NODE_OPTIONS } from './options/node.js'
@@ -32,6 +33,7 @@ export const OPTIONS = {
   ...BALANCER_OPTIONS,
   ...USERSPACE_OPTIONS,
   ...NFQUEUE_OPTIONS,
+  ...IPVS_OPTIONS,
   ...NODE_SETUP_OPTIONS,
   ...HEALTH_OPTIONS,
   ...HTTP_OPTIONS,

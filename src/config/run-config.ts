@@ -65,6 +65,20 @@ export interface HealthConfig {
   readonly panicPercent: number
 }
 
+export interface IpvsConfig {
+  /** The kernel's name of it; empty: whatever the default balancer amounts to. */
+  readonly scheduler: string
+  /** Virtual servers at these addresses are never touched. */
+  readonly excludeCidrs: readonly IpRange[]
+  readonly strictArp: boolean
+  /** 0 leaves what the kernel has. */
+  readonly tcpTimeoutMs: number
+  readonly tcpFinTimeoutMs: number
+  readonly udpTimeoutMs: number
+  /** How long an endpoint that has gone may keep connections. */
+  readonly gracefulPeriodMs: number
+}
+
 /**
  * A reload of the configuration file changes the fields of options that are `live` in place
  * (reload.ts): read those where they are used, and keep no copy.
@@ -110,5 +124,6 @@ export interface RunConfig {
   readonly nfqueue: NfqueueConfig
   readonly nodeSetup: NodeSetup
   readonly health: HealthConfig
+  readonly ipvs: IpvsConfig
   readonly logLevel: LogLevel
 }

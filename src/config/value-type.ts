@@ -154,6 +154,15 @@ export function rangePair(): ValueType<readonly IpRange[]> {
   }
 }
 
+/** Any number of CIDR ranges, separated by commas. */
+export function ranges(): ValueType<readonly IpRange[]> {
+  return {
+    placeholder: 'CIDR[,CIDR...]',
+    json: { type: 'array', items: { type: 'string' } },
+    parse: parseRanges,
+  }
+}
+
 /** Ranges of node addresses, or kube-proxy's word `primary`. */
 export function nodeAddresses(): ValueType<'primary' | readonly IpRange[]> {
   return {

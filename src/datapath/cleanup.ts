@@ -11,8 +11,10 @@ import { isMissingTool, type RunCommand, runChecked } from '../kernel/command.js
 import { removeMarkRules } from '../kernel/ip-rule.js'
 import { destroySets, setName } from '../kernel/ipset.js'
 import { iptablesTool, type IptablesVariant } from '../kernel/iptables.js'
+import { localAddresses } from '../kernel/local-address.js'
 import { OwnedChains } from '../kernel/owned-chains.js'
 import { removeIptablesRules } from './iptables/remove-rules.js'
+import { removeIpvs } from './ipvs/cleanup.js'
 import { removeLocalRoutes } from './userspace/capture-anyip.js'
 import { DEFAULT_MARK_MASK, markLayoutOf } from '../packet/mark-layout.js'
 import { removeEndpointChains } from './nfqueue/iptables-endpoint-map.js'
@@ -51,6 +53,15 @@ export async function cleanupNode(
   }
   for (const family of FAMILIES) {
     const variants: IptablesVariant[] = (await hasLegacyTables(family)) ? ['', '-legacy'] : ['']
+    // First, as sets and rules of this mode depend on each other.
+    await attempt(() =>
+      removeIpvs({
+        run,
+        family,
+        tools: [...variants, '-nft' as const].map((variant) => iptablesTool(family, variant)),
+        ownAddresses: localAddresses().map(({ address }) => address),
+      }),
+    )
     // `iptables` may be the legacy one, and an earlier run may have used the other.
     for (const variant of [...variants, '-nft'] as const) {
       await attempt(() => removeChains(run, iptablesTool(family, variant)))

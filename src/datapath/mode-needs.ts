@@ -17,7 +17,8 @@ export const MODE_NEEDS: Readonly<Record<RuleMode, readonly (readonly Capability
     // What turns verdicts into translations, and the standby beneath.
     ['nftables nat maps', 'iptables nat'],
   ],
-  ipvs: [['IPVS'], ['dummy devices'], ['ipset match'], ['iptables nat']],
+  // VIPs are bound to a dummy device, else they are local routes.
+  ipvs: [['IPVS'], ['dummy devices', 'local routes IPv4'], ['ipset match'], ['iptables nat']],
   nftables: [['nftables nat maps']],
   iptables: [['iptables nat']],
 }

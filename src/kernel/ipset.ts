@@ -1,7 +1,7 @@
 /**
- * Sets of addresses and ports as text for `ipset restore`. Pure but for the two functions that ask
- * the kernel. Names of IPv6 sets end in `-6`; they have at most 31 bytes (IPSET_MAXNAMELEN), the
- * temporary one included.
+ * Sets of addresses and ports as text for `ipset restore`. Pure but for the functions that ask
+ * the kernel. Names have at most 31 bytes (IPSET_MAXNAMELEN), the temporary one included. Those of our
+ * IPv6 sets end in `-6`; those of the sets that kube-proxy has too begin with `KUBE-6-`, as there.
  *
  * A set whose content is not known, or much changed, is built beside the live one and swapped in,
  * so that no packet ever meets half of it; few changes are single add and del lines.
@@ -12,9 +12,9 @@ import { type RunCommand, runChecked } from './command.js'
 export interface IpSet {
   /** Without the family: setName() makes the kernel's name. */
   readonly name: string
-  readonly type: 'hash:ip,port' | 'hash:ip,port,net'
+  readonly type: 'hash:ip' | 'hash:ip,port' | 'hash:ip,port,ip' | 'hash:ip,port,net' | 'bitmap:port'
   readonly family: IpFamily
-  /** `10.0.0.1,tcp:80` or `10.0.0.1,tcp:80,192.0.2.0/24`, without repetition. */
+  /** `10.0.0.1,tcp:80`, `10.0.0.1,tcp:80,192.0.2.0/24`, `30080`: without repetition. */
   readonly entries: readonly string[]
 }
 
@@ -26,10 +26,22 @@ const MIN_MAXELEM = 65_536
 /** More changes than this, and than a quarter of the entries: replacing is cheaper. */
 const MIN_REPLACE_CHANGES = 16
 const TEMPORARY_SUFFIX = '-N'
+const MAX_NAME_BYTES = 31
+const OURS = 'KUBE-SLUICE-'
+const KUBE_PROXYS = 'KUBE-'
 
-/** The kernel's name of a set. */
+/**
+ * The kernel's name of a set.
+ * Source of the IPv6 names: kube-proxy pkg/proxy/ipvs/ipset.go (KUBE-6-, cut to the length).
+ */
 export function setName(name: string, family: IpFamily): string {
-  return family === 'IPv4' ? name : `${name}-6`
+  if (family === 'IPv4') return name
+  if (name.startsWith(OURS) || !name.startsWith(KUBE_PROXYS)) return `${name}-6`
+  return `KUBE-6-${name.slice(KUBE_PROXYS.length)}`.slice(0, MAX_NAME_BYTES)
+}
+
+function temporaryName(name: string): string {
+  return name.slice(0, MAX_NAME_BYTES - TEMPORARY_SUFFIX.length) + TEMPORARY_SUFFIX
 }
 
 /** Lines for `ipset restore` that bring sets to their content; '' when they have it. */
@@ -59,6 +71,22 @@ export async function countSetEntries(run: RunCommand): Promise<ReadonlyMap<stri
   return counts
 }
 
+/** The entries of those of the sets (kernel names) that exist, as ipset prints them. Throws ERR_TOOL. */
+export async function readSetEntries(
+  run: RunCommand,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const text = await runChecked(run, 'ipset', ['save'])
+  const found = new Map<string, string[]>()
+  for (const line of text.split('\n')) {
+    const [verb, name = '', entry] = line.split(' ', 3)
+    if (!names.includes(name)) continue
+    if (verb === 'create') found.set(name, [])
+    else if (verb === 'add' && entry !== undefined) found.get(name)?.push(entry)
+  }
+  return found
+}
+
 /**
  * Destroys those of the sets (kernel names) that exist, and the temporary ones of a process that
  * died; returns their names. Throws SluiceError ERR_TOOL, e.g. for one that a rule still uses.
@@ -69,7 +97,7 @@ export async function destroySets(
 ): Promise<readonly string[]> {
   const existing = await countSetEntries(run)
   const doomed = names
-    .flatMap((name) => [name, `${name}${TEMPORARY_SUFFIX}`])
+    .flatMap((name) => [name, temporaryName(name)])
     .filter((name) => existing.has(name))
   if (doomed.length > 0) {
     const text = doomed.map((name) => `destroy ${name}\n`).join('')
@@ -79,16 +107,20 @@ export async function destroySets(
 }
 
 function creation(name: string, { type, family, entries }: IpSet): string[] {
-  const inet = family === 'IPv4' ? 'inet' : 'inet6'
-  const room = maxElements(entries.length)
   return [
-    `create ${name} ${type} family ${inet} hashsize 1024 maxelem ${room}\n`,
+    `create ${name} ${type} ${parameters(type, family, entries.length)}\n`,
     ...entries.map((entry) => `add ${name} ${entry}\n`),
   ]
 }
 
+function parameters(type: IpSet['type'], family: IpFamily, entries: number): string {
+  if (type === 'bitmap:port') return 'range 0-65535'
+  const inet = family === 'IPv4' ? 'inet' : 'inet6'
+  return `family ${inet} hashsize 1024 maxelem ${maxElements(entries)}`
+}
+
 function replacement(name: string, set: IpSet, before: KernelSets): string[] {
-  const temporary = `${name}${TEMPORARY_SUFFIX}`
+  const temporary = temporaryName(name)
   return [
     // Left by a process that died in between; it may have other parameters.
     ...(before.has(temporary) ? [`destroy ${temporary}\n`] : []),

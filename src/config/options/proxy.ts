@@ -7,18 +7,15 @@ const PROXY = { section: 'Proxy', commands: RUN } as const
 const LIKE_IPTABLES = ['auto', 'userspace', 'nfqueue', 'iptables'] as const
 /** Its flags for iptables set them for nftables too; its fields do not. */
 const NOT_IPVS = [...LIKE_IPTABLES, 'nftables'] as const
-const NOT_HERE = 'is not in this version, which has userspace, nfqueue, iptables and nftables'
 
 export const PROXY_OPTIONS = {
   proxyMode: row(
     'proxy-mode',
-    oneOf(['auto', 'userspace', 'nfqueue', 'iptables', 'nftables'], {
-      ipvs: NOT_HERE,
-    }),
+    oneOf(['auto', 'userspace', 'nfqueue', 'iptables', 'ipvs', 'nftables']),
     'auto',
     {
       ...PROXY,
-      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel, iptables and nftables only write rules; auto is nfqueue where the kernel can, else userspace',
+      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel, iptables, ipvs and nftables only write rules; auto is nfqueue where the kernel can, else userspace',
       kubeProxy: [{ field: 'mode' }],
     },
   ),

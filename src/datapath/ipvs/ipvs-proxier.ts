@@ -1,0 +1,154 @@
+/**
+ * The ipvs mode: computes what a Snapshot needs and brings both families to it. While endpoints
+ * drain it looks at their connections again every DRAIN_CHECK_MS. A stop leaves everything in the
+ * kernel, as kube-proxy does; the next start takes it over (`kube-sluice cleanup` removes it).
+ */
+import type { Clock } from '../../lib/clock.js'
+import { messageOf } from '../../lib/errors.js'
+import { familyOf, type IpFamily, type IpRange } from '../../lib/ip-address.js'
+import type { LocalAddress } from '../../kernel/local-address.js'
+import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
+import { podRanges } from '../../model/pod-ranges.js'
+import type { Snapshot } from '../../model/snapshot.js'
+import type { Datapath, SyncResult } from '../datapath.js'
+import { Verification } from '../userspace/capture-options.js'
+import { type DesiredState, desiredState, PartCache } from './desired-state.js'
+import type { FamilyRules, IpvsFamily } from './ipvs-family.js'
+import type { PartOptions } from './port-part.js'
+
+export interface IpvsSettings {
+  readonly clusterCidrs: readonly IpRange[]
+  readonly detectLocalMode: 'ClusterCIDR' | 'NodeCIDR'
+  readonly masqueradeAll: boolean
+  readonly nodePortAddresses: 'primary' | readonly IpRange[]
+  /** One bit. */
+  readonly masqueradeMark: number
+  /** For Services without the annotation. */
+  readonly scheduler: string
+}
+
+export interface IpvsProxierOptions {
+  readonly settings: IpvsSettings
+  readonly clock: Clock
+  readonly families: ReadonlyMap<IpFamily, IpvsFamily>
+  /** Read anew at each sync: nothing tells of address changes. */
+  readonly localAddresses: () => readonly LocalAddress[]
+  readonly warn: (message: string) => void
+}
+
+/** How often connections of draining endpoints are counted. */
+export const DRAIN_CHECK_MS = 10_000
+
+export class IpvsProxier implements Datapath {
+  readonly #options: IpvsProxierOptions
+  readonly #verification: Verification
+  readonly #caches = { IPv4: new PartCache(), IPv6: new PartCache() }
+  readonly #states = new Map<IpFamily, DesiredState>()
+  #snapshot: Snapshot | undefined
+  #cancelCheck: (() => void) | undefined
+  /** The work that is under way: one thing at a time. */
+  #queue: Promise<unknown> = Promise.resolve()
+  #isClosed = false
+
+  constructor(options: IpvsProxierOptions) {
+    this.#options = options
+    this.#verification = new Verification(options.clock)
+  }
+
+  /** Virtual servers that the last Snapshot wants, both families. */
+  get states(): ReadonlyMap<IpFamily, DesiredState> {
+    return this.#states
+  }
+
+  /** Real servers that drain, of both families. */
+  get draining(): number {
+    return [...this.#options.families.values()].reduce((sum, { draining }) => sum + draining, 0)
+  }
+
+  sync(snapshot: Snapshot): Promise<SyncResult> {
+    return this.#inTurn(() => this.#bring(snapshot))
+  }
+
+  /** Nothing to wait for: connections are the kernel's. */
+  drain(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#cancelCheck?.()
+    await this.#queue
+  }
+
+  #inTurn<R>(work: () => Promise<R>): Promise<R> {
+    const turn = this.#queue.then(work)
+    this.#queue = turn.catch(() => undefined)
+    return turn
+  }
+
+  async #bring(snapshot: Snapshot): Promise<SyncResult> {
+    this.#snapshot = snapshot
+    const verify = this.#verification.isDue()
+    const own = this.#options.localAddresses()
+    const warnings: string[] = []
+    const failures: unknown[] = []
+    for (const [family, kernel] of this.#options.families) {
+      const options = this.#partOptions(snapshot, family, own)
+      const state = desiredState(snapshot, options, this.#caches[family])
+      const rules = this.#rules(snapshot, family)
+      try {
+        warnings.push(...(await kernel.bring(state, rules, options.ownAddresses, verify)))
+        this.#states.set(family, state)
+      } catch (error) {
+        // The other family goes on.
+        failures.push(error)
+      }
+    }
+    this.#checkDrains()
+    if (failures.length > 0) {
+      this.#verification.reset()
+      throw failures[0]
+    }
+    if (verify) this.#verification.done()
+    return { warnings }
+  }
+
+  #partOptions(
+    { node }: Snapshot,
+    family: IpFamily,
+    localAddresses: readonly LocalAddress[],
+  ): PartOptions {
+    const { nodePortAddresses, scheduler } = this.#options.settings
+    const own = localAddresses.filter((one) => one.family === family)
+    return {
+      family,
+      nodePortAddresses: nodePortAddressesOf(family, node, {
+        localAddresses,
+        nodePortAddresses,
+        // IPVS sends nothing from a loopback address to elsewhere.
+        localhostNodePorts: false,
+      }),
+      ownAddresses: new Set(own.map(({ address }) => address)),
+      nodeIps: node.addresses.filter((address) => familyOf(address) === family),
+      defaultScheduler: scheduler,
+    }
+  }
+
+  #rules({ node }: Snapshot, family: IpFamily): FamilyRules {
+    const { masqueradeAll, masqueradeMark } = this.#options.settings
+    const range = podRanges(node, this.#options.settings).find((one) => one.family === family)
+    return { masqueradeAll, masqueradeMark, podRange: range?.text }
+  }
+
+  #checkDrains(): void {
+    this.#cancelCheck?.()
+    if (this.draining === 0 || this.#isClosed) return
+    this.#cancelCheck = this.#options.clock.after(DRAIN_CHECK_MS, () => {
+      // The Snapshot of when its turn comes: a newer one may be under way.
+      const check = () => this.#snapshot && this.#bring(this.#snapshot)
+      this.#inTurn(async () => check()).catch((error: unknown) => {
+        this.#options.warn(`endpoints that drain were not looked at: ${messageOf(error)}`)
+      })
+    })
+  }
+}

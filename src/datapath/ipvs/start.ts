@@ -1,0 +1,150 @@
+/** Puts the ipvs mode together: what the kernel lacks is said in one line before anything is touched. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { release } from 'node:os'
+
+import type { RunConfig } from '../../config/run-config.js'
+import type { Clock } from '../../lib/clock.js'
+import { SluiceError } from '../../lib/errors.js'
+import type { IpFamily } from '../../lib/ip-address.js'
+import type { RunCommand } from '../../kernel/command.js'
+import { iptablesTool } from '../../kernel/iptables.js'
+import type { LocalAddress } from '../../kernel/local-address.js'
+import { capabilityOf, type KernelCapabilities } from '../../kernel/probe-capability.js'
+import type { Snapshot } from '../../model/snapshot.js'
+import { selectEndpoints, vipsOf } from '../../model/vip.js'
+import { Traffic } from '../../observe/traffic.js'
+import { IPV6_NEEDS, missingOf, MODE_NEEDS } from '../mode-needs.js'
+import { IpvsFamily } from './ipvs-family.js'
+import { IpvsProxier } from './ipvs-proxier.js'
+import { defaultScheduler, schedulerFor } from './scheduler.js'
+import { setIpvsParameters } from './sysctls.js'
+import { DummyDeviceAddresses, LocalRouteAddresses } from './vip-addresses.js'
+
+export interface IpvsContext {
+  readonly config: RunConfig
+  readonly kernel: KernelCapabilities
+  readonly run: RunCommand
+  readonly clock: Clock
+  readonly localAddresses: () => readonly LocalAddress[]
+  readonly log: {
+    info(context: object, message: string): void
+    warn(message: string): void
+  }
+}
+
+/** @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help */
+export async function startIpvs(context: IpvsContext) {
+  const { config, kernel, log } = context
+  requireIpvs(kernel)
+  for (const problem of setIpvsParameters(sysctlFiles, config.ipvs.strictArp, release())) {
+    log.warn(problem)
+  }
+  await setTimeouts(context)
+  const hasIpv6 = missingOf(kernel, IPV6_NEEDS.ipvs).length === 0
+  const families: IpFamily[] = hasIpv6 ? ['IPv4', 'IPv6'] : ['IPv4']
+  const device = capabilityOf(kernel, 'dummy devices').usable ? 'kube-ipvs0' : 'lo'
+  const scheduler = defaultScheduler(config.ipvs.scheduler, config.balancers.name)
+  log.info({ families, scheduler, device }, 'virtual servers')
+  const datapath = makeProxier(context, families, scheduler)
+  const traffic = new Traffic()
+  return {
+    datapath,
+    openConnections: () => 0,
+    onSynced: () => undefined,
+    status: (snapshot: Snapshot) => ({
+      mode: 'ipvs' as const,
+      capture: undefined,
+      steering: undefined,
+      traffic,
+      vips: statusVips(snapshot),
+      balancerOf: (id: string) => schedulerOf(snapshot, id, scheduler),
+      udpSessions: 0,
+      affinityClients: 0,
+    }),
+  }
+}
+
+function makeProxier(
+  context: IpvsContext,
+  families: readonly IpFamily[],
+  scheduler: string,
+): IpvsProxier {
+  const { config, kernel, run, clock, localAddresses, log } = context
+  const Addresses = capabilityOf(kernel, 'dummy devices').usable
+    ? DummyDeviceAddresses
+    : LocalRouteAddresses
+  return new IpvsProxier({
+    settings: {
+      clusterCidrs: config.clusterCidrs,
+      detectLocalMode: config.detectLocalMode,
+      masqueradeAll: config.masqueradeAll,
+      nodePortAddresses: config.nodePortAddresses,
+      masqueradeMark: 2 ** config.iptablesMasqueradeBit,
+      scheduler,
+    },
+    clock,
+    localAddresses,
+    warn: (message) => {
+      log.warn(message)
+    },
+    families: new Map(
+      families.map((family) => [
+        family,
+        new IpvsFamily({
+          run,
+          clock,
+          family,
+          iptables: iptablesTool(family, kernel.iptablesVariant),
+          addresses: new Addresses(run, family),
+          gracefulPeriodMs: config.ipvs.gracefulPeriodMs,
+          excludeCidrs: config.ipvs.excludeCidrs,
+        }),
+      ]),
+    ),
+  })
+}
+
+const sysctlFiles = {
+  read: (path: string) => readFileSync(path, 'utf8'),
+  write: (path: string, text: string) => {
+    writeFileSync(path, text)
+  },
+}
+
+function requireIpvs(kernel: KernelCapabilities): void {
+  const missing = missingOf(kernel, MODE_NEEDS.ipvs)
+  if (missing.length === 0) return
+  const lines = missing.map(
+    ({ name, reason, fix }) => `${name} (${reason ?? 'no reason given'}; try: ${fix ?? 'nothing'})`,
+  )
+  throw new SluiceError(
+    'ERR_CAPABILITY',
+    `--proxy-mode ipvs cannot work here, it misses ${lines.join(', ')}; use --proxy-mode auto`,
+  )
+}
+
+/** As `ipvsadm --set`: 0 leaves a value as it is. What cannot be set is only a warning. */
+async function setTimeouts({ config, run, log }: IpvsContext): Promise<void> {
+  const { tcpTimeoutMs, tcpFinTimeoutMs, udpTimeoutMs } = config.ipvs
+  const seconds = [tcpTimeoutMs, tcpFinTimeoutMs, udpTimeoutMs].map((ms) => Math.round(ms / 1000))
+  if (seconds.every((value) => value === 0)) return
+  const { status, stderr } = await run('ipvsadm', ['--set', ...seconds.map(String)])
+  if (status !== 0) log.warn(`the time-outs of IPVS are not set: ${stderr.trim()}`)
+}
+
+/** As the rules of the model have it, which is what the kernel has been brought to. */
+function* statusVips(snapshot: Snapshot) {
+  for (const [id, state] of snapshot.servicePorts) {
+    for (const { kind, address, port } of vipsOf(state.servicePort)) {
+      const { verdict } = selectEndpoints(state, kind, 'other')
+      yield { servicePortId: id, kind, address: address ?? 'node', port, action: verdict }
+    }
+  }
+}
+
+function schedulerOf(snapshot: Snapshot, id: string, scheduler: string): string {
+  const state = snapshot.servicePorts.get(id)
+  if (state === undefined) return ''
+  const weights = state.cluster.map(({ weight }) => weight)
+  return `ipvs ${schedulerFor(state.servicePort, weights, scheduler).scheduler}`
+}

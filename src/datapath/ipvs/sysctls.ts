@@ -1,0 +1,72 @@
+/**
+ * Kernel parameters of the ipvs mode, written only when they differ.
+ * Source: kube-proxy pkg/proxy/ipvs/proxier.go (NewProxier).
+ */
+import { messageOf } from '../../lib/errors.js'
+
+export interface SysctlFiles {
+  readonly read: (path: string) => string
+  readonly write: (path: string, text: string) => void
+}
+
+interface Parameter {
+  readonly key: string
+  readonly value: string
+  /** Without it the mode does not work. */
+  readonly isRequired: boolean
+}
+
+/**
+ * Sets them; returns a line for each that could not be set and can be done without. Throws what the
+ * file system throws for one that cannot.
+ * @param release of the kernel, as uname(2) has it
+ */
+export function setIpvsParameters(
+  files: SysctlFiles,
+  strictArp: boolean,
+  release: string,
+): readonly string[] {
+  const problems: string[] = []
+  for (const { key, value, isRequired } of parameters(strictArp, release)) {
+    const path = `/proc/sys/${key.replaceAll('.', '/')}`
+    try {
+      if (files.read(path).trim() !== value) files.write(path, value)
+    } catch (error) {
+      if (isRequired) throw error
+      problems.push(`${key} is not set to ${value}: ${messageOf(error)}`)
+    }
+  }
+  return problems
+}
+
+function parameters(strictArp: boolean, release: string): readonly Parameter[] {
+  const optional = (key: string, value: string) => ({ key, value, isRequired: false })
+  const required = (key: string, value: string) => ({ key, value, isRequired: true })
+  return [
+    // Masquerading and the rules behind it go by the connection's entry in conntrack.
+    required('net.ipv4.vs.conntrack', '1'),
+    // From 4.1 to 5.8 a port that is used again within a minute delayed the connection by a second.
+    ...(isBetween(release, [4, 1], [5, 9]) ? [optional('net.ipv4.vs.conn_reuse_mode', '0')] : []),
+    // A connection to an endpoint that has gone ends at once, in place of timing out.
+    optional('net.ipv4.vs.expire_nodest_conn', '1'),
+    // A client that stuck to an endpoint which drains gets another one.
+    optional('net.ipv4.vs.expire_quiescent_template', '1'),
+    required('net.ipv4.ip_forward', '1'),
+    ...(strictArp
+      ? [
+          optional('net.ipv4.conf.all.arp_ignore', '1'),
+          optional('net.ipv4.conf.all.arp_announce', '2'),
+        ]
+      : []),
+  ]
+}
+
+function isBetween(
+  release: string,
+  from: readonly [number, number],
+  before: readonly [number, number],
+): boolean {
+  const [major = 0, minor = 0] = release.split('.').map((part) => Number.parseInt(part, 10))
+  const number = major * 1000 + minor
+  return number >= from[0] * 1000 + from[1] && number < before[0] * 1000 + before[1]
+}
