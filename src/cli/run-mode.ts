@@ -30,15 +30,16 @@ export const LASTING_MODES: readonly ProxyMode[] = ['iptables', 'ipvs', 'nftable
   (mode): mode is ProxyMode => mode in MODES,
 )
 
+export type ModeEvents = Pick<ModeContext, 'onFailure' | 'onEjection'>
+
 /**
  * Makes the mode of the configuration.
- * @param onFailure the mode has stopped working; the process is to end
  * @throws SluiceError when it cannot start
  */
 export async function startMode(
   config: RunConfig,
   log: Logger,
-  onFailure: (error: Error) => void,
+  { onFailure, onEjection }: ModeEvents,
 ): Promise<RunningMode> {
   const run = commandRunner()
   const kernel = await probeCapabilities(run)
@@ -67,5 +68,6 @@ export async function startMode(
       },
     },
     onFailure,
+    onEjection,
   })
 }

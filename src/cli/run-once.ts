@@ -25,8 +25,11 @@ export async function runOnce(config: RunConfig, log: Logger): Promise<number> {
   }
   const snapshot = await readSnapshot(config, warn)
   const startedMs = systemClock.nowMs()
-  const mode = await startMode(config, log, (error) => {
-    warn(error.message)
+  const mode = await startMode(config, log, {
+    onFailure: (error) => {
+      warn(error.message)
+    },
+    onEjection: () => undefined,
   })
   try {
     const { warnings } = await mode.datapath.sync(snapshot)

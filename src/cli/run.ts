@@ -44,19 +44,23 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     failed.abort(error) // the first one counts
   }
   const { source, writeEvent } = await createSource(config, version)
-  const mode = await startMode(config, log, onFailure)
-  const { datapath } = mode
+  const mode = await startMode(config, log, {
+    onFailure,
+    onEjection: (...ejection) => {
+      health.ejected(...ejection)
+    },
+  })
   const metrics = new RunMetrics(config, version, startedAt)
   const events = createEvents(config, log, writeEvent)
   const health = createHealthMonitor(config, {
     log,
-    datapath,
+    datapath: mode.datapath,
     onStale: () => {
       proxy.healthChanged()
     },
   })
   const proxy = new ServiceProxy({
-    ...{ health, source, datapath, log, config, onFailure, events },
+    ...{ health, source, datapath: mode.datapath, log, config, onFailure, events },
     nodeName: config.nodeName,
     clock: systemClock,
     annotationReaders: annotationReaders(config),

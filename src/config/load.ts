@@ -137,6 +137,12 @@ function healthConfigOf(values: OptionValues): HealthConfig {
       initialState: values.healthCheckInitialState,
       execDirectory: values.healthCheckExecDir,
     },
+    ejection: {
+      baseMs: values.ejectionTime,
+      maxMs: values.ejectionMaxTime,
+      maxPercent: values.ejectionMaxPercent,
+      byDefault: values.defaultHealthCheck !== 'none',
+    },
     maxRunning: values.healthCheckConcurrency,
     panicPercent: values.healthPanicThreshold,
   }

@@ -2,6 +2,7 @@
 import type { IpRange } from '../lib/ip-address.js'
 import type { NodeSetup } from '../kernel/set-up-node.js'
 import type { BalancerDefaults } from '../policy/balancer/settings.js'
+import type { EjectionOptions } from '../policy/health/outlier-ejection.js'
 import type { HealthDefaults } from '../policy/health/health-defaults.js'
 
 export type ProxyMode = 'auto' | 'userspace' | 'nfqueue' | 'iptables' | 'ipvs' | 'nftables'
@@ -59,6 +60,8 @@ export interface NfqueueConfig {
 export interface HealthConfig {
   /** Where a Service says nothing of its own. */
   readonly defaults: HealthDefaults
+  /** Passive checks. */
+  readonly ejection: EjectionOptions
   /** Probes under way at once. */
   readonly maxRunning: number
   /** Share of healthy endpoints, 0..100, below which health is ignored. */

@@ -29,6 +29,8 @@ export interface ModeContext {
   readonly log: ModeLog
   /** The mode has stopped working by itself; what serves from here on is the mode's matter. */
   readonly onFailure: (error: Error) => void
+  /** An endpoint does not take connections and is passed over, or does so again. */
+  readonly onEjection: (servicePortId: string, endpointId: string, isEjected: boolean) => void
 }
 
 /** The parts of the status that a mode knows. */

@@ -29,13 +29,23 @@ export interface StatusInputs extends Omit<ProxyStatus, 'generation' | 'totals' 
   readonly vips: Iterable<StatusVip>
   readonly balancerOf: (servicePortId: string) => string
   readonly healthOf: (servicePortId: string, endpointId: string) => EndpointHealth | undefined
+  readonly ejectedSince: (servicePortId: string, endpointId: string) => Date | undefined
   readonly udpSessions: number
   readonly affinityClients: number
 }
 
 export function buildStatus(inputs: StatusInputs): ProxyStatus {
-  const { snapshot, traffic, vips, balancerOf, healthOf, udpSessions, affinityClients, ...rest } =
-    inputs
+  const {
+    snapshot,
+    traffic,
+    vips,
+    balancerOf,
+    healthOf,
+    ejectedSince,
+    udpSessions,
+    affinityClients,
+    ...rest
+  } = inputs
   const vipsByPort = new Map<string, ServicePortStatus['vips'][number][]>()
   for (const { servicePortId, kind, address, port, action } of vips) {
     const list = vipsByPort.get(servicePortId) ?? []
@@ -60,6 +70,7 @@ export function buildStatus(inputs: StatusInputs): ProxyStatus {
         vips: vipsByPort.get(id) ?? [],
         balancer: balancerOf(id),
         healthOf: (endpointId) => healthOf(id, endpointId),
+        ejectedSince: (endpointId) => ejectedSince(id, endpointId),
       })
     }),
   }
@@ -70,11 +81,12 @@ interface ServicePortParts {
   readonly vips: ServicePortStatus['vips']
   readonly balancer: string
   readonly healthOf: (endpointId: string) => EndpointHealth | undefined
+  readonly ejectedSince: (endpointId: string) => Date | undefined
 }
 
 function servicePortStatus(
   state: ServicePortState,
-  { counts, vips, balancer, healthOf }: ServicePortParts,
+  { counts, vips, balancer, healthOf, ejectedSince }: ServicePortParts,
 ): ServicePortStatus {
   const { servicePort, endpoints, reachable } = state
   const inUse = new Set(reachable.map(({ id }) => id))
@@ -105,6 +117,7 @@ function servicePortStatus(
         activeConnections,
         totalConnections,
         connectFailures,
+        ejectedSince: ejectedSince(endpoint.id)?.toISOString(),
         health: health && { ...health, since: health.since?.toISOString() },
       }
     }),

@@ -33,6 +33,8 @@ export interface EndpointStatus {
   readonly activeConnections: number
   readonly totalConnections: number
   readonly connectFailures: number
+  /** Since when connections pass it over because it did not take one; undefined: they do not. */
+  readonly ejectedSince: string | undefined
   /** undefined: it is not probed. */
   readonly health: EndpointHealthStatus | undefined
 }

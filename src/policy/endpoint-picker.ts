@@ -20,7 +20,11 @@ import {
   type BalancerDefaults,
   type BalancerSettings,
 } from './balancer/settings.js'
-import { FailingEndpoints } from './failing-endpoints.js'
+import {
+  EJECTION_DEFAULTS,
+  OutlierEjection,
+  type EjectionOptions,
+} from './health/outlier-ejection.js'
 import { OpenConnections, type OpenCounts } from './open-connections.js'
 import { SlowStart } from './slow-start.js'
 
@@ -50,6 +54,10 @@ export interface EndpointPickerOptions {
   readonly balancers?: BalancerDefaults
   /** Makes the balancers that a user has written. */
   readonly plugin?: { readonly create: () => Balancer } | undefined
+  /** Of endpoints that do not take connections. */
+  readonly ejection?: EjectionOptions
+  /** An endpoint was ejected, or is back. */
+  readonly onEjection?: (servicePortId: string, endpoint: Endpoint, isEjected: boolean) => void
   /** Where open connections are counted; undefined: here, by `opened` and `closed`. */
   readonly openCounts?: OpenCounts
 }
@@ -59,7 +67,7 @@ interface Entry {
   settings: BalancerSettings
   cluster: Balancer
   local: Balancer
-  readonly failing: FailingEndpoints
+  failing: OutlierEjection
   readonly slowStart: SlowStart
   /** What its balancers are told of endpoints. */
   readonly states: EndpointStates
@@ -187,7 +195,9 @@ export class EndpointPicker {
 
   /** The endpoint has answered. */
   answered(connection: NewConnection, endpoint: Endpoint): void {
-    this.#entries.get(connection.servicePortId)?.failing.succeeded(endpoint)
+    this.#entries
+      .get(connection.servicePortId)
+      ?.failing.succeeded(endpoint, this.#options.clock.nowMs())
   }
 
   /** The connection goes to this endpoint: its client belongs there from now on. */
@@ -227,7 +237,7 @@ export class EndpointPicker {
   #updatePort(id: string, state: ServicePortState): void {
     const entry = this.#entries.get(id) ?? this.#newEntry(id, state)
     if (entry.state === state) return
-    if (entry.state.servicePort !== state.servicePort) this.#chooseBalancers(entry, state)
+    if (entry.state.servicePort !== state.servicePort) this.#readSettings(entry, state)
     entry.state = state
     this.#setEndpoints(entry)
     entry.failing.retain(state.endpoints)
@@ -241,7 +251,7 @@ export class EndpointPicker {
       settings,
       cluster: createBalancer(settings, this.#options.plugin),
       local: createBalancer(settings, this.#options.plugin),
-      failing: new FailingEndpoints(),
+      failing: this.#newEjection(state),
       slowStart,
       states: {
         openOf: (endpoint) => this.#openCounts.of(id, endpoint),
@@ -251,6 +261,29 @@ export class EndpointPicker {
     this.#entries.set(id, entry)
     this.#setEndpoints(entry)
     return entry
+  }
+
+  #readSettings(entry: Entry, state: ServicePortState): void {
+    this.#chooseBalancers(entry, state)
+    if (this.#isEjecting(state) !== this.#isEjecting(entry.state)) {
+      entry.failing = this.#newEjection(state)
+    }
+  }
+
+  /** A Service without any health check wants no passive one either. */
+  #isEjecting({ servicePort }: ServicePortState): boolean {
+    const { byDefault } = this.#options.ejection ?? EJECTION_DEFAULTS
+    const check = servicePort.annotations['health-check']
+    return check === undefined ? byDefault : check !== 'none'
+  }
+
+  #newEjection(state: ServicePortState): OutlierEjection {
+    const { servicePort } = state
+    const { ejection = EJECTION_DEFAULTS, onEjection } = this.#options
+    const options = this.#isEjecting(state) ? ejection : { ...ejection, maxPercent: 0 }
+    return new OutlierEjection(options, (endpoint, isEjected) => {
+      if (options.maxPercent > 0) onEjection?.(servicePort.id, endpoint, isEjected)
+    })
   }
 
   /** New balancers when the settings have changed; they start from the connections that are open. */

@@ -59,6 +59,18 @@ export const HEALTH_OPTIONS = {
     ...HEALTH,
     help: 'share of healthy endpoints, in percent, below which the health of a Service is ignored; 0: only when none is left',
   }),
+  ejectionTime: row('ejection-time', duration('10ms', '1h'), '1s', {
+    ...HEALTH,
+    help: 'how long an endpoint that does not take a connection is passed over; doubled with each further failure',
+  }),
+  ejectionMaxTime: row('ejection-max-time', duration('10ms', '24h'), '30s', {
+    ...HEALTH,
+    help: 'longest time for which it is passed over before a connection tries it again',
+  }),
+  ejectionMaxPercent: row('ejection-max-percent', integer(0, 100), '50', {
+    ...HEALTH,
+    help: 'share of the endpoints of a Service, in percent, that may be passed over; at least one of two, and none with 0',
+  }),
   healthCheckExecDir: optional('health-check-exec-dir', text('FOLDER'), {
     ...HEALTH,
     help: 'folder with the programs that health checks of type exec may run; no such checks without it',

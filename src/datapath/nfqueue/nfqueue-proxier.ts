@@ -18,6 +18,7 @@ import { iptablesTool, type IptablesVariant } from '../../kernel/iptables.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import type { Netfilter } from '../../kernel/netfilter.js'
 import { OwnedChains } from '../../kernel/owned-chains.js'
+import type { Endpoint } from '../../model/endpoint.js'
 import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import { podRanges } from '../../model/pod-ranges.js'
 import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
@@ -154,6 +155,16 @@ export class NfqueueProxier implements Datapath {
       this.#verification.reset()
       throw error
     }
+  }
+
+  /** UDP only: the next datagram is steered anew. A TCP connection without its entry would hang. */
+  endConnections(servicePortId: string, { id }: Endpoint): void {
+    const { netfilter, layout } = this.#options
+    const slot = this.#slots.slotOf(servicePortId, id)
+    const port = this.#applied.get(servicePortId)?.state.servicePort
+    if (slot === undefined || port?.protocol !== 'UDP') return
+    const mark = slot * 2 ** layout.slotShift
+    netfilter.deleteMarkedConnections(port.ipFamily, mark, layout.slotMask)
   }
 
   /** Nothing to wait for: connections are the kernel's. */

@@ -36,6 +36,8 @@ export interface NfqueueContext {
     info(context: object, message: string): void
     warn(message: string): void
   }
+  /** An endpoint does not take connections, or does so again. */
+  readonly onEjection: (servicePortId: string, endpointId: string, isEjected: boolean) => void
   /** Steering has ended by itself; the standby serves from here on. */
   readonly onFailure: (error: Error) => void
 }
@@ -53,9 +55,10 @@ export async function startNfqueue(context: NfqueueContext) {
   const layout = markLayoutOf(config.nfqueue.markMask)
   const counters = new SteeringCounters(layout.maxSlot)
   const netfilter = new Netfilter()
-  const sender = new SynSender((message) => {
+  const warn = (message: string): void => {
     log.warn(message)
-  })
+  }
+  const sender = new SynSender(warn)
   if (!sender.isUsable) log.warn(NO_RAW_SOCKET)
   const hasIpv6 = missingOf(kernel, IPV6_NEEDS.nfqueue).length === 0
   const families: IpFamily[] = hasIpv6 ? ['IPv4', 'IPv6'] : ['IPv4']
@@ -65,9 +68,8 @@ export async function startNfqueue(context: NfqueueContext) {
       onSyn: (syn) => {
         sender.send(syn)
       },
-      onWarning: (message) => {
-        log.warn(message)
-      },
+      onWarning: warn,
+      onEjection: context.onEjection,
       onFailure: context.onFailure,
     },
   )
@@ -81,6 +83,7 @@ export async function startNfqueue(context: NfqueueContext) {
         await removeOther()
         return result
       },
+      endConnections: datapath.endConnections.bind(datapath),
       drain: () => Promise.resolve(),
       close: async () => {
         await datapath.close()
@@ -119,6 +122,7 @@ function threadOptions(
     masqueradeAll: config.masqueradeAll,
     affinityMaxClients: config.affinityMaxClients,
     balancers: config.balancers,
+    ejection: config.health.ejection,
     counters: counters.memory,
   }
 }

@@ -1,6 +1,7 @@
 /** What the main thread and the steering thread tell each other. */
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { BalancerDefaults } from '../../policy/balancer/settings.js'
+import type { EjectionOptions } from '../../policy/health/outlier-ejection.js'
 import type { PackedPort } from './steered-port.js'
 import type { SteeringCounterMemory } from './steering-counters.js'
 
@@ -19,6 +20,7 @@ export interface SteeringThreadOptions {
   readonly canSendAgain: boolean
   readonly masqueradeAll: boolean
   readonly affinityMaxClients: number
+  readonly ejection: EjectionOptions
   readonly balancers: BalancerDefaults
   /** eventfd that says that messages wait. */
   readonly wakeUpFd: number
@@ -56,4 +58,11 @@ export type SteeringReport =
   /** A SYN to be sent again. */
   | { readonly type: 'send'; readonly syn: Uint8Array }
   | { readonly type: 'warning'; readonly message: string }
+  /** An endpoint was ejected, or is back. */
+  | {
+      readonly type: 'ejection'
+      readonly servicePortId: string
+      readonly endpointId: string
+      readonly isEjected: boolean
+    }
   | { readonly type: 'stopped' }

@@ -8,6 +8,7 @@ import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './s
 export interface SteeringThreadEvents {
   readonly onSyn: (syn: Uint8Array) => void
   readonly onWarning: (message: string) => void
+  readonly onEjection: (servicePortId: string, endpointId: string, isEjected: boolean) => void
   /** The thread has ended without being asked to. New connections meet the standby from here on. */
   readonly onFailure: (error: Error) => void
 }
@@ -137,6 +138,9 @@ export class SteeringThread {
         break
       case 'warning':
         events.onWarning(report.message)
+        break
+      case 'ejection':
+        events.onEjection(report.servicePortId, report.endpointId, report.isEjected)
         break
       case 'ready':
       case 'stopped':

@@ -79,6 +79,10 @@ const picker = new EndpointPicker({
   balancers: options.balancers,
   plugin,
   openCounts: connections,
+  ejection: options.ejection,
+  onEjection: (servicePortId, { id }, isEjected) => {
+    report({ type: 'ejection', servicePortId, endpointId: id, isEjected })
+  },
 })
 const vips = new VipTable(picker)
 const kernel: SteeringKernel = {

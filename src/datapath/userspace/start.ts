@@ -30,6 +30,10 @@ export function startUserspace(context: ModeContext): RunningMode {
     random: Math.random,
     balancers: config.balancers,
     plugin: guard,
+    ejection: config.health.ejection,
+    onEjection: (servicePortId, { id }, isEjected) => {
+      context.onEjection(servicePortId, id, isEjected)
+    },
   })
   const traffic = new Traffic()
   const datapath = new UserspaceProxier({

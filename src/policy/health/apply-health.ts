@@ -9,10 +9,13 @@
  */
 import type { Endpoint } from '../../model/endpoint.js'
 import type { ServicePortState } from '../../model/snapshot.js'
+import { agentWeights } from './agent-weights.js'
 
 /** What is known of one endpoint. */
 export interface HealthVerdict {
   readonly isUp: boolean
+  /** What its agent says: a weight in place of its own, or a share of it. */
+  readonly agentWeight?: { readonly weight?: number; readonly weightPercent?: number } | undefined
 }
 
 /** undefined: nothing is known, so it counts as healthy. */
@@ -27,6 +30,14 @@ export interface AppliedHealth {
 
 /** @param panicPercent 0..100; 0: only an empty set is too small */
 export function applyHealth(
+  state: ServicePortState,
+  verdictOf: VerdictOf,
+  panicPercent: number,
+): AppliedHealth {
+  return applyTo(withWeights(state, verdictOf), verdictOf, panicPercent)
+}
+
+function applyTo(
   state: ServicePortState,
   verdictOf: VerdictOf,
   panicPercent: number,
@@ -66,4 +77,25 @@ function healthyOf(
   if (healthy.length === endpoints.length) return { endpoints, isPanicking: false }
   const isTooFew = healthy.length === 0 || healthy.length * 100 < endpoints.length * panicPercent
   return isTooFew ? { endpoints, isPanicking: true } : { endpoints: healthy, isPanicking: false }
+}
+
+/** The state with the weights that agents have given; the state itself where none has. */
+function withWeights(state: ServicePortState, verdictOf: VerdictOf): ServicePortState {
+  const weights = agentWeights(state.endpoints, (endpoint) => verdictOf(endpoint)?.agentWeight)
+  if (weights === undefined) return state
+  const changed = new Map(
+    state.endpoints.map((endpoint) => {
+      const weight = weights.get(endpoint.id) ?? endpoint.weight
+      return [endpoint.id, weight === endpoint.weight ? endpoint : { ...endpoint, weight }]
+    }),
+  )
+  const replace = (list: readonly Endpoint[]): readonly Endpoint[] =>
+    list.map((endpoint) => changed.get(endpoint.id) ?? endpoint)
+  return {
+    ...state,
+    endpoints: replace(state.endpoints),
+    cluster: replace(state.cluster),
+    local: replace(state.local),
+    reachable: replace(state.reachable),
+  }
 }

@@ -5,7 +5,13 @@ import type { HealthChange } from './health-monitor.js'
 export interface ChangeDescription {
   /** Reason of an event: one word. */
   readonly reason:
-    'EndpointHealthy' | 'EndpointUnhealthy' | 'HealthIgnored' | 'HealthObserved' | 'EndpointWarning'
+    | 'EndpointHealthy'
+    | 'EndpointUnhealthy'
+    | 'HealthIgnored'
+    | 'HealthObserved'
+    | 'EndpointWarning'
+    | 'EndpointEjected'
+    | 'EndpointReturned'
   readonly message: string
   readonly isGood: boolean
 }
@@ -33,6 +39,20 @@ export function describeChange(change: HealthChange): ChangeDescription {
             message: `enough endpoints of ${name} are healthy again: only they are used`,
             isGood: true,
           }
+    case 'ejection': {
+      const { endpoint, isEjected } = change
+      return isEjected
+        ? {
+            reason: 'EndpointEjected',
+            message: `endpoint ${endpoint.id} of ${name} does not take connections: it is passed over`,
+            isGood: false,
+          }
+        : {
+            reason: 'EndpointReturned',
+            message: `endpoint ${endpoint.id} of ${name} takes connections again`,
+            isGood: true,
+          }
+    }
     case 'warning':
       return {
         reason: 'EndpointWarning',

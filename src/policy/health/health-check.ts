@@ -29,13 +29,7 @@ export type ProbeType = (typeof PROBE_TYPES)[number]
 /** `passive`: only the connections of clients tell. `none`: not even those. */
 export type HealthCheckType = ProbeType | 'passive' | 'none'
 
-export const HEALTH_CHECK_TYPES: readonly HealthCheckType[] = [
-  'tcp',
-  'http',
-  'https',
-  'passive',
-  'none',
-]
+export const HEALTH_CHECK_TYPES: readonly HealthCheckType[] = [...PROBE_TYPES, 'passive', 'none']
 
 export interface HealthTiming {
   /** From the start of one probe to the start of the next while the endpoint is up. */

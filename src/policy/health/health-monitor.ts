@@ -20,6 +20,7 @@ import { applyHealth } from './apply-health.js'
 import { isProbed, type HealthCheck } from './health-check.js'
 import type { HealthDefaults } from './health-defaults.js'
 import { parseHealthCheck } from './parse-health-check.js'
+import { Ejections } from './ejections.js'
 import { ProbedEndpoint, type ProbeOutcome } from './probed-endpoint.js'
 import { ProbeScheduler } from './probe-scheduler.js'
 import type { StartProbe } from './probe/probe.js'
@@ -39,6 +40,13 @@ export type HealthChange =
       readonly type: 'panic'
       readonly servicePort: ServicePort
       readonly isPanicking: boolean
+    }
+  /** Connections of clients have told: it is passed over, or used again. */
+  | {
+      readonly type: 'ejection'
+      readonly servicePort: ServicePort
+      readonly endpoint: Pick<Endpoint, 'id'>
+      readonly isEjected: boolean
     }
   /** Healthy, but something should be seen to. */
   | {
@@ -88,6 +96,8 @@ export interface HealthTotals {
   readonly delayedProbes: number
   readonly runningProbes: number
   readonly waitingProbes: number
+  readonly ejectedEndpoints: number
+  readonly ejections: number
   readonly wentDown: number
   readonly cameUp: number
 }
@@ -106,6 +116,7 @@ export class HealthMonitor {
   readonly #ports = new Map<string, PortHealth>()
   /** Whose health changed since the last apply(). */
   readonly #stale = new Set<string>()
+  readonly #ejections = new Ejections()
   #input: Snapshot | undefined
   #output: Snapshot | undefined
   #generation = 0
@@ -124,6 +135,7 @@ export class HealthMonitor {
     const empty = SortedMap.empty<ServicePortState>()
     for (const { key, after } of (before?.servicePorts ?? empty).differences(input.servicePorts)) {
       this.#follow(key, after)
+      this.#ejections.retain(key, after?.endpoints ?? [])
       this.#stale.delete(key)
       changes.set(key, after === undefined ? undefined : this.#applyTo(key, after))
     }
@@ -159,11 +171,36 @@ export class HealthMonitor {
       probes: this.#scheduler.started,
       probeFailures,
       delayedProbes: this.#scheduler.delayed,
+      ejectedEndpoints: this.#ejections.size,
+      ejections: this.#ejections.count,
       runningProbes: this.#scheduler.running,
       waitingProbes: this.#scheduler.waiting,
       wentDown,
       cameUp,
     }
+  }
+
+  /** A mode that decides per connection passes the endpoint over, or uses it again. */
+  ejected(servicePortId: string, endpointId: string, isEjected: boolean): void {
+    const state = this.#input?.servicePorts.get(servicePortId)
+    if (state === undefined) return
+    if (!this.#ejections.set(servicePortId, endpointId, isEjected ? this.#now() : undefined)) return
+    this.#options.onChange({
+      type: 'ejection',
+      servicePort: state.servicePort,
+      endpoint: { id: endpointId },
+      isEjected,
+    })
+    if (isEjected) this.suspect(servicePortId, endpointId)
+  }
+
+  /** Since when clients' connections pass the endpoint over; undefined: they do not. */
+  ejectedSince(servicePortId: string, endpointId: string): Date | undefined {
+    return this.#ejections.since(servicePortId, endpointId)
+  }
+
+  #now(): Date {
+    return this.#options.wallClock()
   }
 
   /** Clients could not connect to the endpoint: it is probed at once, not in its turn. */
@@ -236,6 +273,7 @@ export class HealthMonitor {
     const probed = new ProbedEndpoint({
       endpoint,
       check,
+      protocol: port.servicePort.protocol,
       wasUp,
       startProbe: this.#options.startProbe,
       portOf: (of) =>
@@ -268,13 +306,17 @@ export class HealthMonitor {
   #onResult(id: string, probed: ProbedEndpoint, outcome: ProbeOutcome): void {
     const port = this.#ports.get(id)
     if (port === undefined) return
-    const { result, hasChanged } = outcome
+    const { result, hasChanged, hasOtherWeight } = outcome
     const { servicePort, check } = port
     const { endpoint, isUp } = probed
     const { onChange, onStale, wallClock } = this.#options
     if (!result.isHealthy) this.#counts.probeFailures++
     if (result.warning !== undefined) {
       onChange({ type: 'warning', servicePort, endpoint, reason: result.warning })
+    }
+    if (hasOtherWeight) {
+      this.#stale.add(id)
+      onStale()
     }
     if (!hasChanged) return
     probed.since = wallClock()

@@ -1,5 +1,6 @@
 /** One endpoint of a Service port that is probed: its state, and what is known of it for people. */
 import type { Endpoint } from '../../model/endpoint.js'
+import type { Protocol } from '../../model/service-port.js'
 import type { HealthCheck } from './health-check.js'
 import type { ProbeJob, ScheduledProbe } from './probe-scheduler.js'
 import type {
@@ -9,12 +10,13 @@ import type {
   RunningProbe,
   StartProbe,
 } from './probe/probe.js'
-import { unhealthy } from './probe/probe.js'
+import { unhealthy, type AgentAnswer } from './probe/probe.js'
 import { RiseFall, type Trend } from './rise-fall.js'
 
 export interface ProbedEndpointOptions {
   readonly endpoint: Endpoint
   readonly check: HealthCheck
+  readonly protocol: Protocol
   /** Whether it was up before, under another check; undefined: it is new. */
   readonly wasUp: boolean | undefined
   readonly startProbe: StartProbe
@@ -26,8 +28,9 @@ export interface ProbedEndpointOptions {
 export interface ProbeOutcome {
   readonly result: ProbeResult
   readonly tookMs: number
-  /** It went up or down by this. */
+  /** It went up or down by this, or its agent gave it another weight. */
   readonly hasChanged: boolean
+  readonly hasOtherWeight: boolean
 }
 
 export class ProbedEndpoint implements ProbeJob {
@@ -39,6 +42,8 @@ export class ProbedEndpoint implements ProbeJob {
   since: Date | undefined
   /** Of the last probe; undefined before the first. */
   last: ProbeResult | undefined
+  /** What its agent has said last of its weight. */
+  agentWeight: Pick<AgentAnswer, 'weight' | 'weightPercent'> | undefined
   probes = 0
   failures = 0
 
@@ -63,10 +68,10 @@ export class ProbedEndpoint implements ProbeJob {
   }
 
   start(done: ProbeDone): RunningProbe {
-    const { startProbe, check, portOf } = this.#options
+    const { startProbe, check, portOf, protocol } = this.#options
     const port = portOf(this.endpoint)
     if (port === undefined) return failLater(`no port named ${String(check.port)} there`, done)
-    const target: ProbeTarget = { ip: this.endpoint.ip, port, check }
+    const target: ProbeTarget = { ip: this.endpoint.ip, port, protocol, check }
     return startProbe(target, done)
   }
 
@@ -74,8 +79,21 @@ export class ProbedEndpoint implements ProbeJob {
     this.last = result
     this.probes++
     if (!result.isHealthy) this.failures++
-    const hasChanged = this.#riseFall.record(result.isHealthy)
-    this.#options.onResult(this, { result, tookMs, hasChanged })
+    const { isUp } = result.agent ?? {}
+    const hasChanged =
+      isUp === undefined ? this.#riseFall.record(result.isHealthy) : this.#riseFall.force(isUp)
+    const hasOtherWeight = result.agent !== undefined && this.#takeWeight(result.agent)
+    this.#options.onResult(this, { result, tookMs, hasChanged, hasOtherWeight })
+  }
+
+  /** An agent that says nothing of weights leaves the one before, but `ready` takes it back. */
+  #takeWeight({ weight, weightPercent, isUp }: AgentAnswer): boolean {
+    const before = this.agentWeight
+    if (weight !== undefined) this.agentWeight = { weight }
+    else if (weightPercent !== undefined) this.agentWeight = { weightPercent }
+    else if (isUp === true) this.agentWeight = undefined
+    const after = this.agentWeight
+    return before?.weight !== after?.weight || before?.weightPercent !== after?.weightPercent
   }
 }
 

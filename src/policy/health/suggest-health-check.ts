@@ -4,7 +4,7 @@
  * `PROTOCOL` or `PROTOCOL-anything`, as the service meshes have it.
  */
 import type { ServicePort } from '../../model/service-port.js'
-import { HEALTH_CHECK_TYPES, type HealthCheckType } from './health-check.js'
+import type { HealthCheckType } from './health-check.js'
 
 const BY_NAME: ReadonlyMap<string, HealthCheckType> = new Map<string, HealthCheckType>([
   ['http', 'http'],
@@ -39,7 +39,6 @@ export function suggestHealthCheck(
     BY_NAME.get(appProtocol?.toLowerCase() ?? '') ??
     BY_NAME.get(portName) ??
     BY_NAME.get(portName.split('-', 1)[0] ?? '')
-  const known = named !== undefined && HEALTH_CHECK_TYPES.includes(named) ? named : undefined
-  if (protocol === 'TCP') return known ?? 'tcp'
-  return protocol === 'UDP' && known === 'dns' ? 'dns' : 'passive'
+  if (protocol === 'TCP') return named ?? 'tcp'
+  return protocol === 'UDP' && named === 'dns' ? 'dns' : 'passive'
 }

@@ -35,8 +35,6 @@ export interface Dialogue {
   readonly opened?: (socket: Socket) => ProbeResult | undefined
   /** Called whenever something has come and at the end; a result ends the probe. */
   readonly read?: (talk: Talk) => ProbeResult | undefined
-  /** Said last, before the connection is closed. */
-  readonly farewell?: Uint8Array | string
   /** Handshake first; the server's name, if any. */
   readonly tls?: { readonly serverName: string | undefined; readonly alpn?: readonly string[] }
   /** Close with a reset: nothing was said, and no port is left in TIME_WAIT. */
@@ -135,11 +133,10 @@ class RunningDialogue implements RunningProbe {
     const socket = this.#socket
     if (socket === undefined) return
     this.#socket = undefined
-    const { farewell, resets } = this.#dialogue
-    if (resets === true) socket.resetAndDestroy()
-    else if (farewell !== undefined && result.isHealthy) {
-      socket.end(farewell, () => socket.destroy())
-    } else socket.destroy()
+    if (this.#dialogue.resets === true) socket.resetAndDestroy()
+    // What was said last still goes out.
+    else if (result.isHealthy) socket.destroySoon()
+    else socket.destroy()
     this.#done(result)
   }
 }

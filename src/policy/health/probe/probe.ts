@@ -5,11 +5,14 @@
  * and never after `cancel`; what the endpoint sends is read up to a bound; sockets do not outlive
  * the probe. A probe has no time-out of its own: the scheduler cancels it.
  */
+import type { Protocol } from '../../../model/service-port.js'
 import type { HealthCheck } from '../health-check.js'
 
 export interface ProbeTarget {
   readonly ip: string
   readonly port: number
+  /** Of the Service port. */
+  readonly protocol: Protocol
   readonly check: HealthCheck
 }
 
@@ -19,6 +22,17 @@ export type ProbeResult = {
   /** The endpoint is healthy, but somebody should know this. */
   readonly warning?: string
   readonly isHealthy: boolean
+  /** What an agent says of its endpoint. */
+  readonly agent?: AgentAnswer
+}
+
+export interface AgentAnswer {
+  /** Up or down at once, whatever rise and fall. */
+  readonly isUp?: boolean
+  /** In place of the endpoint's own weight, 0..256; 0 drains. */
+  readonly weight?: number
+  /** Of the endpoint's own weight. */
+  readonly weightPercent?: number
 }
 
 export type ProbeDone = (result: ProbeResult) => void
