@@ -58,8 +58,8 @@ t.test('every problem is reported at once, with flag, value and what is allowed'
 
 t.test('what belongs to other versions says so', async (t) => {
   t.match(
-    problem(['--proxy-mode', 'ipvs', '--manifests', 'a']),
-    /"ipvs" is not in this version.*allowed: auto, userspace, nfqueue/,
+    problem(['--proxy-mode', 'kernelspace', '--manifests', 'a']),
+    /"kernelspace" is unknown.*allowed: auto, userspace, nfqueue/,
   )
   t.match(problem(['--config', '/no/such', '--manifests', 'a']), /\/no\/such: ENOENT.*name a file/)
   t.match(problem(['--manifests']), /--manifests needs a value/)
