@@ -107,21 +107,25 @@ function optionHelp(row: OptionRow): string[] {
     row.type.range === undefined ? '' : `; ${row.type.range}`,
     row.default === undefined || row.default === '' ? '' : ` (default ${row.default})`,
   ].join('')
+  // A long choice of words is broken between them, under the flag.
+  const [first = '', ...more] = wrap(`  ${short}--${row.flag}${value}`, width(), '|')
   return [
-    `  ${short}--${row.flag}${value}`,
+    first,
+    ...more.map((line) => `        ${line}`),
     ...wrap(`${row.help}${notes}`, width() - 8).map((line) => `        ${line}`),
   ]
 }
 
-function wrap(text: string, columns: number): string[] {
+/** Lines of at most that many columns where words allow it; a `|` stays at the end of its line. */
+function wrap(text: string, columns: number, between: ' ' | '|' = ' '): string[] {
   const lines: string[] = []
   let line = ''
-  for (const word of text.split(' ')) {
+  for (const word of text.split(between)) {
     if (line !== '' && line.length + word.length + 1 > columns) {
-      lines.push(line)
+      lines.push(between === '|' ? `${line}|` : line)
       line = ''
     }
-    line = line === '' ? word : `${line} ${word}`
+    line = line === '' ? word : `${line}${between}${word}`
   }
   return [...lines, line]
 }

@@ -35,7 +35,13 @@ function endpointsOf(snapshot: Snapshot, id = ECHO): string[] | undefined {
 t.test('nothing applied gives an empty Snapshot of this node', async (t) => {
   const { generation, node, servicePorts } = new ClusterState({ nodeName: NODE }).snapshot()
   t.equal(generation, 1)
-  t.strictSame(node, { name: NODE, zone: undefined, addresses: [], podCidrs: [] })
+  t.strictSame(node, {
+    name: NODE,
+    isUnknown: true,
+    zone: undefined,
+    addresses: [],
+    podCidrs: [],
+  })
   t.strictSame([...servicePorts], [])
 })
 

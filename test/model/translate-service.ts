@@ -26,6 +26,7 @@ t.test('an ordinary Service is translated whole', async (t) => {
         namespace: 'demo',
         name: 'echo',
         portName: 'http',
+        appProtocol: undefined,
         protocol: 'TCP',
         ipFamily: 'IPv4',
         clusterIp: '10.96.0.10',
