@@ -15,7 +15,6 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
-const COMMA = 0x2c
 
 const MAX_FRAME_BYTES = 1024 * 1024
 /** Depth of what stands in an item: the list's object, its array, the item itself. */
@@ -58,8 +57,10 @@ export class ListSplitter {
           this.#depth++
           if (this.#depth === ITEMS_DEPTH && chunk[at] === OPEN_BRACKET) {
             this.#isInItems = true
+            this.#keepFrame(chunk.subarray(start, at + 1))
+            start = at + 1
           } else if (this.#isInItems && this.#depth === ITEM_DEPTH) {
-            this.#keepFrame(chunk.subarray(start, at))
+            // What lies between items, commas and blanks, is left out.
             start = at
           }
           break
@@ -73,14 +74,15 @@ export class ListSplitter {
             start = at + 1
           } else if (this.#depth < ITEMS_DEPTH) {
             this.#isInItems = false
+            start = at
           }
           break
         default: // part of a value
       }
     }
     const rest = chunk.subarray(start)
-    if (this.#isInItems && this.#depth >= ITEM_DEPTH) this.#keepItem(rest)
-    else this.#keepFrame(rest)
+    if (!this.#isInItems) this.#keepFrame(rest)
+    else if (this.#depth >= ITEM_DEPTH) this.#keepItem(rest)
     return items
   }
 
@@ -88,9 +90,7 @@ export class ListSplitter {
   end(): unknown {
     try {
       if (this.#depth !== 0 || this.#frameBytes === 0) throw new Error('it is cut off')
-      // Where the items were, blanks and some commas are left.
-      const text = Buffer.concat(this.#frame).toString('utf8')
-      return JSON.parse(text.replace(/\[[\s,]*\]/, '[]')) as unknown
+      return JSON.parse(Buffer.concat(this.#frame).toString('utf8')) as unknown
     } catch (error) {
       throw new SluiceError('ERR_API', 'a list that is not whole', { cause: error })
     }
@@ -126,7 +126,6 @@ export class ListSplitter {
   }
 
   #keepFrame(part: Buffer): void {
-    if (this.#isInItems && part.length === 1 && part[0] === COMMA) return
     this.#frameBytes += part.length
     if (this.#frameBytes > MAX_FRAME_BYTES) {
       throw new SluiceError('ERR_API', 'a list with more than a megabyte beside its items')

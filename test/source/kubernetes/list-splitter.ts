@@ -34,6 +34,16 @@ t.test('any list in any chunks gives its items and its metadata', async () => {
   )
 })
 
+t.test(
+  'what looks like a list of items, in a text of the metadata, is left as it is',
+  async (t) => {
+    const list = { metadata: { note: '[ ,]' }, items: [{ a: 1 }, { b: 2 }] }
+    const { items, frame } = split(JSON.stringify(list, undefined, 2), [5])
+    t.strictSame(items, list.items)
+    t.strictSame(frame, { ...list, items: [] })
+  },
+)
+
 t.test('a list that is none', async (t) => {
   for (const text of ['', '{', '{"items":[{}', 'null]', '<html>', '{"items":[{}]']) {
     t.throws(() => split(text, [3]), { code: 'ERR_API' }, text)
