@@ -21,6 +21,18 @@ export function createEvents(
   return events
 }
 
+/** For when the automatic switch has been made: an event on this node. */
+export function switchTeller(
+  { nodeName }: Pick<RunConfig, 'nodeName'>,
+  events: () => Events,
+): (note: string) => void {
+  const node = { kind: 'Node', name: nodeName } as const
+  const details = { action: 'SwitchProxyMode', isLogged: true }
+  return (note) => {
+    events().normal(node, 'ProxyModeSwitched', note, details)
+  }
+}
+
 function writeTo(log: Logger): WriteEvent {
   return ({ type, subject, reason, note, count, isLogged }) => {
     const level = isLogged ? 'trace' : type === 'Warning' ? 'warn' : 'debug'

@@ -71,6 +71,7 @@ export class RunMetrics {
     const own = sluiceMetrics({
       version: this.#version,
       mode: status.mode,
+      auto: status.auto,
       snapshot,
       traffic: status.traffic,
       steering: status.steering,

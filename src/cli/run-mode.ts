@@ -1,6 +1,6 @@
 /** The table of proxy modes: which `start` makes each, and what all of them are given. */
 import type { ProxyMode, RunConfig } from '../config/run-config.js'
-import { chooseMode } from '../datapath/choose-mode.js'
+import { startAuto } from '../datapath/auto/start.js'
 import { startIptables } from '../datapath/iptables/start.js'
 import { startIpvs } from '../datapath/ipvs/start.js'
 import { startNfqueue } from '../datapath/nfqueue/start.js'
@@ -16,8 +16,8 @@ import { loadBalancerPlugin } from '../policy/load-balancer-plugin.js'
 
 type StartMode = (context: ModeContext) => RunningMode | Promise<RunningMode>
 
-/** Modes that are not here are refused where the option is read. */
-const MODES: Partial<Readonly<Record<Exclude<ProxyMode, 'auto'>, StartMode>>> = {
+const MODES: Readonly<Record<ProxyMode, StartMode>> = {
+  auto: startAuto,
   userspace: startUserspace,
   nfqueue: startNfqueue,
   iptables: startIptables,
@@ -26,11 +26,9 @@ const MODES: Partial<Readonly<Record<Exclude<ProxyMode, 'auto'>, StartMode>>> = 
 }
 
 /** Modes whose rules serve without a process. */
-export const LASTING_MODES: readonly ProxyMode[] = ['iptables', 'ipvs', 'nftables'].filter(
-  (mode): mode is ProxyMode => mode in MODES,
-)
+export const LASTING_MODES: readonly ProxyMode[] = ['iptables', 'ipvs', 'nftables']
 
-export type ModeEvents = Pick<ModeContext, 'onFailure' | 'onEjection'>
+export type ModeEvents = Pick<ModeContext, 'onFailure' | 'onEjection' | 'onSwitch'>
 
 /**
  * Makes the mode of the configuration.
@@ -39,20 +37,13 @@ export type ModeEvents = Pick<ModeContext, 'onFailure' | 'onEjection'>
 export async function startMode(
   config: RunConfig,
   log: Logger,
-  { onFailure, onEjection }: ModeEvents,
+  { onFailure, onEjection, onSwitch }: ModeEvents,
 ): Promise<RunningMode> {
   const run = commandRunner()
   const kernel = await probeCapabilities(run)
   const { plugin: file } = config.balancers
   const plugin = file === undefined ? undefined : await loadBalancerPlugin(file)
-  let mode = config.proxyMode
-  if (mode === 'auto') {
-    const chosen = chooseMode(kernel)
-    log.info(chosen, 'mode chosen')
-    mode = chosen.mode
-  }
-  const start = MODES[mode] ?? startUserspace
-  return start({
+  return MODES[config.proxyMode]({
     config,
     kernel,
     plugin,
@@ -69,5 +60,6 @@ export async function startMode(
     },
     onFailure,
     onEjection,
+    onSwitch,
   })
 }

@@ -30,6 +30,7 @@ export async function runOnce(config: RunConfig, log: Logger): Promise<number> {
       warn(error.message)
     },
     onEjection: () => undefined,
+    onSwitch: () => undefined,
   })
   try {
     const { warnings } = await mode.datapath.sync(snapshot)

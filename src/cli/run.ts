@@ -15,7 +15,7 @@ import type { ProxyStatus } from '../observe/status.js'
 import type { HealthMonitor } from '../policy/health/health-monitor.js'
 import { ServiceProxy, type SyncObservers } from '../sync/service-proxy.js'
 import { annotationReaders } from './annotation-readers.js'
-import { createEvents } from './run-events.js'
+import { createEvents, switchTeller } from './run-events.js'
 import { createHealthMonitor, healthStatus } from './run-health.js'
 import { serveHttp, type RunHttp } from './run-http.js'
 import { RunMetrics } from './run-metrics.js'
@@ -49,6 +49,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     onEjection: (...ejection) => {
       health.ejected(...ejection)
     },
+    onSwitch: switchTeller(config, () => events),
   })
   const metrics = new RunMetrics(config, version, startedAt)
   const events = createEvents(config, log, writeEvent)

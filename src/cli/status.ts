@@ -52,6 +52,7 @@ export function statusTable(status: ProxyStatus, namespace: string | undefined):
   const head = [
     `node ${status.node}   mode ${status.mode}${capture === undefined ? '' : ` (${capture})`}   up ${status.uptimeSeconds} s   generation ${status.generation}`,
     `${totals.servicePorts} Service ports, ${totals.endpoints} endpoints; connections: ${totals.activeConnections} active, ${totals.totalConnections} in all, ${totals.failedConnections} failed, ${totals.retries} retries`,
+    ...autoLines(status),
     ...(lastSyncError === undefined ? [] : [`last sync failed: ${lastSyncError}`]),
     ...status.warnings.map((warning) => `warning: ${warning}`),
   ]
@@ -60,6 +61,24 @@ export function statusTable(status: ProxyStatus, namespace: string | undefined):
     ...services.flatMap(serviceRows),
   ]
   return `${head.join('\n')}\n\n${columns(rows)}\n`
+}
+
+/** What the automatic switch goes by. */
+function autoLines({ auto }: ProxyStatus): string[] {
+  if (auto === undefined) return []
+  const { deciding, fallback, thresholds, switches, lastSwitch } = auto
+  const loads = thresholds.map(({ of, limit, value }) => {
+    const shown = value === undefined ? '?' : String(Math.round(value * 10) / 10)
+    return `${of} ${shown} of ${limit}`
+  })
+  return [
+    `auto: ${deciding}, past a threshold ${fallback}; ${loads.join(', ')}`,
+    ...(lastSwitch === undefined
+      ? []
+      : [
+          `switched ${switches} times, last at ${lastSwitch.at} from ${lastSwitch.from} to ${lastSwitch.to}: ${lastSwitch.reason}`,
+        ]),
+  ]
 }
 
 function serviceRows(service: ServicePortStatus): string[][] {

@@ -11,6 +11,7 @@ import type { CommandName, OptionValues } from './options.js'
 import { readWords } from './read-words.js'
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js'
 import type {
+  AutoConfig,
   HealthConfig,
   IpvsConfig,
   NfqueueConfig,
@@ -96,6 +97,7 @@ export function runConfigOf(values: OptionValues): RunConfig {
     master: values.master,
     nodeName: (values.hostnameOverride ?? hostname()).trim().toLowerCase(),
     proxyMode: values.proxyMode,
+    auto: autoConfigOf(values),
     clusterCidrs: values.clusterCidr,
     detectLocalMode: values.detectLocalMode,
     masqueradeAll: values.masqueradeAll,
@@ -119,6 +121,23 @@ export function runConfigOf(values: OptionValues): RunConfig {
     health: healthConfigOf(values),
     ipvs: ipvsConfigOf(values),
     logLevel: values.logLevel,
+  }
+}
+
+function autoConfigOf(values: OptionValues): AutoConfig {
+  return {
+    decidingMode: values.decidingMode,
+    fallbackModes: values.fallbackModes,
+    thresholds: {
+      servicePorts: values.fallbackServicePorts,
+      endpoints: values.fallbackEndpoints,
+      connectionsPerSecond: values.fallbackConnections,
+      queueDropsPerSecond: values.fallbackQueueDrops,
+      verdictPercent: values.fallbackVerdictShare,
+    },
+    returnPercent: values.fallbackReturn,
+    holdDownMs: values.fallbackHoldDown,
+    samplePeriodMs: values.fallbackSamplePeriod,
   }
 }
 

@@ -19,6 +19,7 @@ export type CommandName = (typeof COMMAND_NAMES)[number]
 export const SECTIONS = [
   'Objects and node',
   'Proxy',
+  'Automatic switch',
   'Traffic policy',
   'Balancers',
   'Userspace mode: TCP',

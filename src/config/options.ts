@@ -13,6 +13,7 @@ import {
   type OptionRow,
 } from './option-row.js'
 import { BALANCER_OPTIONS } from './options/balancers.js'
+import { FALLBACK_OPTIONS } from './options/fallback.js'
 import { HEALTH_OPTIONS } from './options/health.js'
 import { HTTP_OPTIONS } from './options/http.js'
 import { IPVS_OPTIONS } from './options/ipvs.js'
@@ -29,6 +30,7 @@ export { COMMAND_NAMES, SECTIONS, type CommandName, type OptionRow }
 export const OPTIONS = {
   ...NODE_OPTIONS,
   ...PROXY_OPTIONS,
+  ...FALLBACK_OPTIONS,
   ...TRAFFIC_OPTIONS,
   ...BALANCER_OPTIONS,
   ...USERSPACE_OPTIONS,

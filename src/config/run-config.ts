@@ -57,6 +57,27 @@ export interface NfqueueConfig {
   readonly dnat: 'auto' | 'nftables' | 'iptables'
 }
 
+/** When `auto` leaves the mode that decides for one of rules. */
+export interface AutoConfig {
+  /** `auto`: nfqueue where the kernel can. */
+  readonly decidingMode: 'auto' | 'nfqueue' | 'userspace'
+  /** In order of preference. */
+  readonly fallbackModes: readonly ('ipvs' | 'nftables' | 'iptables')[]
+  /** Above them the rules take over; 0: none. */
+  readonly thresholds: {
+    readonly servicePorts: number
+    readonly endpoints: number
+    readonly connectionsPerSecond: number
+    readonly queueDropsPerSecond: number
+    /** Of a core. */
+    readonly verdictPercent: number
+  }
+  /** Of each threshold, for the return. */
+  readonly returnPercent: number
+  readonly holdDownMs: number
+  readonly samplePeriodMs: number
+}
+
 export interface HealthConfig {
   /** Where a Service says nothing of its own. */
   readonly defaults: HealthDefaults
@@ -96,6 +117,7 @@ export interface RunConfig {
   /** `--hostname-override`, trimmed and lower-cased, else the host's name. */
   readonly nodeName: string
   readonly proxyMode: ProxyMode
+  readonly auto: AutoConfig
   readonly clusterCidrs: readonly IpRange[]
   /** Userspace has no interface to look at: only the two CIDR modes apply. */
   readonly detectLocalMode: 'ClusterCIDR' | 'NodeCIDR'

@@ -127,6 +127,26 @@ export function oneOf<const W extends string>(
   }
 }
 
+/** Some words of a closed list, in any order, separated by commas, each once. */
+export function words<const W extends string>(all: readonly W[]): ValueType<readonly W[]> {
+  return {
+    placeholder: `${all[0] ?? ''}[,...]`,
+    range: `any of ${all.join(', ')}`,
+    json: { type: 'array', items: { type: 'string' } },
+    parse: (given) => {
+      const found: W[] = []
+      for (const part of given.split(',')) {
+        const word = all.find((one) => one === part)
+        if (word === undefined)
+          return { problem: `is not a list of ${all.join(', ')} at "${part}"` }
+        if (found.includes(word)) return { problem: `has ${word} twice` }
+        found.push(word)
+      }
+      return { value: found }
+    },
+  }
+}
+
 /** An IP address, printed canonically. */
 export function ipAddress(): ValueType<string> {
   return {

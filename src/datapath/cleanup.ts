@@ -13,6 +13,7 @@ import { destroySets, setName } from '../kernel/ipset.js'
 import { iptablesTool, type IptablesVariant } from '../kernel/iptables.js'
 import { localAddresses } from '../kernel/local-address.js'
 import { OwnedChains } from '../kernel/owned-chains.js'
+import { LOAD_CHAIN } from './auto/connection-counter.js'
 import { removeIptablesRules } from './iptables/remove-rules.js'
 import { removeIpvs } from './ipvs/cleanup.js'
 import { removeLocalRoutes } from './userspace/capture-anyip.js'
@@ -105,6 +106,7 @@ const ANY_STEERING: SteeringRuleOptions = {
 async function removeChains(run: RunCommand, tool: string): Promise<readonly string[]> {
   const family = tool.startsWith('ip6') ? 'IPv6' : 'IPv4'
   const chains = [
+    LOAD_CHAIN,
     ...divertChains(1),
     ...redirectChains([], family),
     ...steeringChains(ANY_STEERING, family),

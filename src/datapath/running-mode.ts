@@ -7,6 +7,7 @@ import type { RunCommand } from '../kernel/command.js'
 import type { LocalAddress } from '../kernel/local-address.js'
 import type { KernelCapabilities } from '../kernel/probe-capability.js'
 import type { Clock } from '../lib/clock.js'
+import type { ServicePort } from '../model/service-port.js'
 import type { Snapshot } from '../model/snapshot.js'
 import type { StatusInputs } from '../observe/build-status.js'
 import type { BalancerPlugin } from '../policy/balancer/plugin.js'
@@ -31,6 +32,10 @@ export interface ModeContext {
   readonly onFailure: (error: Error) => void
   /** An endpoint does not take connections and is passed over, or does so again. */
   readonly onEjection: (servicePortId: string, endpointId: string, isEjected: boolean) => void
+  /** The mode has changed by itself; a line for an event on the node. */
+  readonly onSwitch: (note: string) => void
+  /** UDP destinations (`10.96.0.10:53`) whose connection-tracking entries a mode of rules leaves alone. */
+  readonly keptFlows?: () => ReadonlySet<string>
 }
 
 /** The parts of the status that a mode knows. */
@@ -46,6 +51,7 @@ export type ModeStatus = Pick<
   | 'udpSessions'
   | 'affinityClients'
   | 'boundsHit'
+  | 'auto'
 >
 
 /** The rules of a mode as text, by the code that loads them; and what could not be done. Pure but for the node. */
@@ -62,4 +68,36 @@ export interface RunningMode {
   readonly openConnections: () => number
   /** Once after each sync. */
   readonly onSynced: () => void
+}
+
+/** Since the start. */
+export interface LoadTotals {
+  /** New connections that the mode has decided about. */
+  readonly connections: number
+  /** Packets that found its queue full. */
+  readonly queueDrops: number
+  /** Time spent on verdicts, on one core. */
+  readonly busySeconds: number
+}
+
+/** How a mode that decides per connection leaves Service ports to rules, and takes them back. */
+export interface HandOver {
+  /** Its rules that serve what is not taken; undefined: it has none. */
+  readonly standby: 'nftables' | 'iptables' | undefined
+  /** Whether VIPs are local addresses while it serves them. */
+  readonly bindsToVip: boolean
+  /**
+   * From the next sync on new connections come here only for the Service ports of which this holds;
+   * connections and sessions that are here go on.
+   * @param standbyServesOthers whether the others are the standby's, or of rules elsewhere
+   */
+  take(takes: (port: ServicePort) => boolean, standbyServesOthers: boolean): void
+  load(): LoadTotals
+  /** UDP destinations (`10.96.0.10:53`) at which it has sessions. */
+  sessionDestinations(): ReadonlySet<string>
+}
+
+/** A mode that `auto` can begin with. */
+export interface DecidingMode extends RunningMode {
+  readonly handOver: HandOver
 }

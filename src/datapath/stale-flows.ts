@@ -23,11 +23,14 @@ const MAX_IDLE_CHUNKS = 30_000
 /**
  * Deletes the UDP entries to VIPs of the Snapshot whose endpoint does not serve. Returns how many.
  * Throws KernelError.
+ * @param kept destinations (`10.96.0.10:53`) that a relay still has sessions at: their entries lead to
+ *   no endpoint
  */
 export async function deleteStaleFlows(
   netfilter: Netfilter,
   family: IpFamily,
   snapshot: Snapshot,
+  kept: ReadonlySet<string> = new Set(),
 ): Promise<number> {
   const { vips, nodePorts } = servingByDestination(snapshot, family)
   if (vips.size === 0 && nodePorts.size === 0) return 0
@@ -36,8 +39,9 @@ export async function deleteStaleFlows(
     const version = family === 'IPv4' ? 4 : 6
     const port = records[base + ConntrackWord.destinationPort] ?? 0
     const address = formatAddressWords(records, base + ConntrackWord.destination, version)
-    const serving = vips.get(formatAddress(address, port)) ?? nodePorts.get(port)
-    if (serving === undefined) return
+    const destination = formatAddress(address, port)
+    const serving = vips.get(destination) ?? nodePorts.get(port)
+    if (serving === undefined || kept.has(destination)) return
     const ip = formatAddressWords(records, base + ConntrackWord.replySource, version)
     const endpoint = formatAddress(ip, records[base + ConntrackWord.replySourcePort] ?? 0)
     if (serving.has(endpoint)) return

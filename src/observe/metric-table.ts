@@ -21,6 +21,9 @@ function gauge(help: string, labels: readonly string[] = []): MetricRow {
 export const METRIC_TABLE = {
   kube_sluice_build_info: gauge('1; the version is its label', ['version']),
   kube_sluice_proxy_mode: gauge('1 for the mode in force', ['mode']),
+  kube_sluice_mode_switches_total: counter('Switches between deciding per connection and rules'),
+  kube_sluice_mode_threshold: gauge('Load above which rules take over', ['load']),
+  kube_sluice_mode_load: gauge('The same load as it was measured last', ['load']),
   kube_sluice_syncs_total: counter('Syncs of the datapath', ['result']),
   kube_sluice_sync_warnings: gauge('Service ports that the last sync could not serve in full'),
   kube_sluice_snapshot_generation: gauge('Number of the Snapshot that is in force'),

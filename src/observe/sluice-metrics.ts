@@ -8,12 +8,14 @@ import type { ProxyMode } from '../config/run-config.js'
 import type { Endpoint } from '../model/endpoint.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
 import { METRIC_TABLE, type MetricName } from './metric-table.js'
-import type { SteeringStatus } from './status.js'
+import type { AutoStatus, SteeringStatus } from './status.js'
 import type { Traffic } from './traffic.js'
 
 export interface SluiceMetricInputs {
   readonly version: string
   readonly mode: ProxyMode
+  /** With `--proxy-mode auto`. */
+  readonly auto?: AutoStatus | undefined
   readonly snapshot: Snapshot
   readonly traffic: Traffic
   readonly steering: SteeringStatus | undefined
@@ -45,6 +47,7 @@ function addProcess(text: MetricText, inputs: SluiceMetricInputs): void {
   const totals = traffic.totals()
   text.add('kube_sluice_build_info', 1, { version: inputs.version })
   text.add('kube_sluice_proxy_mode', 1, { mode: inputs.mode })
+  if (inputs.auto !== undefined) addAuto(text, inputs.auto)
   text.add('kube_sluice_syncs_total', syncs.succeeded, { result: 'success' })
   text.add('kube_sluice_syncs_total', syncs.failed, { result: 'failure' })
   text.add('kube_sluice_sync_warnings', inputs.warnings)
@@ -58,6 +61,14 @@ function addProcess(text: MetricText, inputs: SluiceMetricInputs): void {
   text.add('kube_sluice_affinity_clients', inputs.affinityClients)
   for (const [bound, hits] of Object.entries(inputs.boundsHit)) {
     text.add('kube_sluice_bound_hits_total', hits, { bound })
+  }
+}
+
+function addAuto(text: MetricText, { switches, thresholds }: AutoStatus): void {
+  text.add('kube_sluice_mode_switches_total', switches)
+  for (const { of: load, limit, value } of thresholds) {
+    text.add('kube_sluice_mode_threshold', limit, { load })
+    if (value !== undefined) text.add('kube_sluice_mode_load', value, { load })
   }
 }
 

@@ -80,10 +80,37 @@ export interface SteeringStatus {
   }
 }
 
+/** Of the automatic switch. */
+export interface AutoStatus {
+  /** The mode that decides per connection, and the one that takes its place. */
+  readonly deciding: ProxyMode
+  readonly fallback: ProxyMode
+  readonly thresholds: readonly {
+    /** `servicePorts`, `connectionsPerSecond`, ... */
+    readonly of: string
+    readonly limit: number
+    /** At or below it the switch is undone. */
+    readonly returnLimit: number
+    /** As measured last; undefined: not measured. */
+    readonly value: number | undefined
+  }[]
+  readonly switches: number
+  readonly lastSwitch:
+    | {
+        readonly at: string
+        readonly from: ProxyMode
+        readonly to: ProxyMode
+        readonly reason: string
+      }
+    | undefined
+}
+
 export interface ProxyStatus {
   readonly version: string
   readonly node: string
+  /** In force now. */
   readonly mode: ProxyMode
+  readonly auto?: AutoStatus | undefined
   readonly capture: CaptureName | undefined
   readonly steering: SteeringStatus | undefined
   /** Of health checks: counted since the start, and as it is now. */

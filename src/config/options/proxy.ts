@@ -15,7 +15,7 @@ export const PROXY_OPTIONS = {
     'auto',
     {
       ...PROXY,
-      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel, iptables, ipvs and nftables only write rules; auto is nfqueue where the kernel can, else userspace',
+      help: 'how connections are brought to endpoints: userspace relays every byte, nfqueue decides about the first packet and leaves the rest to the kernel, iptables, ipvs and nftables only write rules; auto is nfqueue where the kernel can, else userspace, and rules while a threshold of --fallback-... is passed',
       kubeProxy: [{ field: 'mode' }],
     },
   ),

@@ -37,7 +37,8 @@ export function startIptables(context: ModeContext): RunningMode {
         localAddresses: localAddresses(),
         passesInvalid: passesInvalid(),
       }),
-    deleteStaleFlows: (family, snapshot) => deleteStaleFlows(netfilter, family, snapshot),
+    deleteStaleFlows: (family, snapshot) =>
+      deleteStaleFlows(netfilter, family, snapshot, context.keptFlows?.()),
   })
   log.info({ families, iptables: iptablesTool('IPv4', kernel.iptablesVariant) }, 'rules only')
   const routeLoopback = snapshotLoopbackRouter(config, warn)

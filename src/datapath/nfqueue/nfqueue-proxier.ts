@@ -21,12 +21,14 @@ import { OwnedChains } from '../../kernel/owned-chains.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
 import { podRanges } from '../../model/pod-ranges.js'
+import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
 import type { Vip } from '../../model/vip.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { RunConfig } from '../../config/run-config.js'
 import { Verification } from '../userspace/capture-options.js'
 import type { Datapath, SyncResult } from '../datapath.js'
+import { partOfSnapshot } from '../part-of-snapshot.js'
 import { deleteStaleFlows } from '../stale-flows.js'
 import type { EndpointMap } from './endpoint-map.js'
 import { type SlotElement, SlotTable } from './slot-table.js'
@@ -101,6 +103,9 @@ export class NfqueueProxier implements Datapath {
   #applied = new Map<string, AppliedPort>()
   /** What the addresses of this node were, as text: when they change, every port changes. */
   #addresses = ''
+  #takes: (port: ServicePort) => boolean = () => true
+  /** Whether the standby serves what is not taken. */
+  #standbyServesOthers = true
   #isAdopted = false
   #isClosed = false
 
@@ -135,11 +140,22 @@ export class NfqueueProxier implements Datapath {
     return this.#slots.slotOf(servicePortId, endpointId)
   }
 
+  /**
+   * From the next sync on only these Service ports are steered; no connection is touched.
+   * @param standbyServesOthers false: rules elsewhere serve them, and are in force by then
+   */
+  take(takes: (port: ServicePort) => boolean, standbyServesOthers: boolean): void {
+    this.#takes = takes
+    this.#standbyServesOthers = standbyServesOthers
+    // The whole set is compared then.
+    this.#verification.reset()
+  }
+
   async sync(snapshot: Snapshot): Promise<SyncResult> {
     if (this.#isClosed) return { warnings: [] }
     const isVerifying = this.#verification.isDue()
     try {
-      const { warnings } = await this.#options.standby.sync(snapshot, isVerifying)
+      const { warnings } = await this.#options.standby.sync(this.#inStandby(snapshot), isVerifying)
       const changes = this.#changesTo(snapshot, isVerifying)
       await this.#assignSlots(changes)
       await this.#tellThread(changes)
@@ -179,6 +195,10 @@ export class NfqueueProxier implements Datapath {
     await this.#options.thread.stop()
   }
 
+  #inStandby(snapshot: Snapshot): Snapshot {
+    return this.#standbyServesOthers ? snapshot : partOfSnapshot(snapshot, this.#takes)
+  }
+
   #changesTo(snapshot: Snapshot, isVerifying: boolean): Changes {
     const { standby } = this.#options
     const addresses = this.#options.localAddresses()
@@ -200,12 +220,15 @@ export class NfqueueProxier implements Datapath {
   }
 
   /** Gives endpoints their slots, and fills the maps with the new ones. */
-  async #assignSlots({ changed, removed, isVerifying }: Changes): Promise<void> {
+  async #assignSlots({ changed, removed, isVerifying, snapshot }: Changes): Promise<void> {
     const { counters } = this.#options
     if (!this.#isAdopted) await this.#readSlots()
     for (const { state } of removed) {
-      const { id } = state.servicePort
-      this.#noteRemoved(state.servicePort.ipFamily, id, this.#slots.assign(id, []).removed)
+      const { id, ipFamily } = state.servicePort
+      const slots = this.#slots.assign(id, []).removed
+      // Its flows go on where rules elsewhere serve it from now on.
+      if (snapshot.servicePorts.has(id)) this.#families.get(ipFamily)?.removedSlots.push(...slots)
+      else this.#noteRemoved(ipFamily, id, slots)
     }
     for (const [family, familyState] of this.#families) {
       const added: SlotElement[] = []
@@ -381,6 +404,7 @@ export class NfqueueProxier implements Datapath {
    */
   #entriesOf(port: SteeredPort, nodePortAddresses: readonly string[]): string[] {
     const { servicePort, reachable } = port.state
+    if (!this.#takes(servicePort)) return []
     const hasSlot = ({ id }: { readonly id: string }) =>
       this.#slots.slotOf(servicePort.id, id) !== undefined
     return reachable.every(hasSlot) ? entriesOf(port, nodePortAddresses) : []

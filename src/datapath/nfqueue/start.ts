@@ -15,6 +15,7 @@ import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
 import { readBalancerSettings } from '../../policy/balancer/settings.js'
 import { IPV6_NEEDS, missingOf } from '../mode-needs.js'
+import type { LoadTotals } from '../running-mode.js'
 import { NfqueueProxier } from './nfqueue-proxier.js'
 import { STEERING_TOTALS, SteeringCounters, VERDICT_BUCKETS } from './steering-counters.js'
 import { SteeringThread } from './steering-thread.js'
@@ -91,6 +92,13 @@ export async function startNfqueue(context: NfqueueContext) {
         netfilter.close()
       },
     },
+    handOver: {
+      standby: dnat,
+      bindsToVip: false,
+      take: datapath.take.bind(datapath),
+      load: () => loadOf(config, counters),
+      sessionDestinations: () => new Set<string>(),
+    },
     openConnections: () => 0,
     onSynced: () => undefined,
     status: statusReader(config, datapath, counters, () => ({
@@ -99,6 +107,25 @@ export async function startNfqueue(context: NfqueueContext) {
       sendFailures: sender.failures,
     })),
   }
+}
+
+/** For the automatic switch. */
+function loadOf(config: RunConfig, counters: SteeringCounters): LoadTotals {
+  const decided = ['steered', 'rejected', 'dropped'] as const
+  return {
+    connections: decided.reduce((sum, name) => sum + counters.total(name), 0),
+    queueDrops: queuesOf(config).reduce(
+      (sum, { dropped, droppedByBuffer }) => sum + dropped + droppedByBuffer,
+      0,
+    ),
+    busySeconds: counters.total('verdictSeconds'),
+  }
+}
+
+/** Counters of the queues that are ours. */
+function queuesOf({ nfqueue }: RunConfig) {
+  const last = nfqueue.queueFirst + nfqueue.queueCount
+  return readQueueCounters().filter(({ queue }) => queue >= nfqueue.queueFirst && queue <= last)
 }
 
 function threadOptions(
@@ -150,18 +177,18 @@ function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
 
 /** The nfqueue mode's part of the status. */
 function statusReader(
-  { nfqueue, balancers }: RunConfig,
+  config: RunConfig,
   datapath: NfqueueProxier,
   counters: SteeringCounters,
   sockets: () => Pick<SteeringStatus, 'queueBufferBytes' | 'eventBufferBytes' | 'sendFailures'>,
 ) {
+  const { balancers } = config
   const traffic = new Traffic()
   const balancerNameOf = (port: ServicePort): string => {
     const { name } = readBalancerSettings(port, balancers).settings
     const isOff = name === 'plugin' && counters.total('pluginIsOff') > 0
     return isOff ? 'plugin (round-robin)' : name
   }
-  const last = nfqueue.queueFirst + nfqueue.queueCount
   return (snapshot: Snapshot) => {
     readTraffic(traffic, snapshot, datapath, counters)
     return {
@@ -169,9 +196,7 @@ function statusReader(
       capture: undefined,
       steering: {
         ...Object.fromEntries(STEERING_TOTALS.map((name) => [name, counters.total(name)])),
-        queues: readQueueCounters().filter(
-          ({ queue }) => queue >= nfqueue.queueFirst && queue <= last,
-        ),
+        queues: queuesOf(config),
         verdictLatency: { bounds: VERDICT_BUCKETS, ...counters.verdictLatency() },
         ...sockets(),
       },

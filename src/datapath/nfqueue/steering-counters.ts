@@ -32,6 +32,8 @@ export const STEERING_TOTALS = [
   'pluginFailures',
   'pluginOverruns',
   'pluginIsOff',
+  /** Time spent on deciding and answering. */
+  'verdictSeconds',
 ] as const
 
 /** Upper bounds of the verdict latency histogram, in seconds: 5 µs to 100 ms. */

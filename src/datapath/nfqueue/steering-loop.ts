@@ -118,7 +118,9 @@ export class SteeringLoop {
     queue.answer(count)
     counters.add(Total.packets, count)
     counters.add(Total.batches)
-    counters.addVerdicts((nowMs() - now) / 1000, count)
+    const seconds = (nowMs() - now) / 1000
+    counters.add(Total.verdictSeconds, seconds)
+    counters.addVerdicts(seconds, count)
     return true
   }
 

@@ -47,7 +47,8 @@ export function startNftables(context: ModeContext): RunningMode {
     families: FAMILIES,
     clock,
     hasTable: (family) => hasTable(netfilter, family),
-    deleteStaleFlows: (family, snapshot) => deleteStaleFlows(netfilter, family, snapshot),
+    deleteStaleFlows: (family, snapshot) =>
+      deleteStaleFlows(netfilter, family, snapshot, context.keptFlows?.()),
     routeLoopback: snapshotLoopbackRouter(config, (message) => {
       log.warn(message)
     }),

@@ -3,12 +3,13 @@ import { Traffic } from '../../observe/traffic.js'
 import { AffinityTable } from '../../policy/affinity.js'
 import { PluginGuard, type BalancerPlugin } from '../../policy/balancer/plugin.js'
 import { EndpointPicker } from '../../policy/endpoint-picker.js'
-import type { ModeContext, RunningMode } from '../running-mode.js'
+import type { DecidingMode, HandOver, ModeContext } from '../running-mode.js'
+import type { Capture } from './capture.js'
 import { chooseCapture, createCapture } from './capture-selection.js'
 import { UserspaceProxier } from './userspace-proxier.js'
 
 /** @throws SluiceError when no capture works here, or not the one that is asked for */
-export function startUserspace(context: ModeContext): RunningMode {
+export function startUserspace(context: ModeContext): DecidingMode {
   const { config, kernel, run, clock, localAddresses, log } = context
   const chosen = chooseCapture(config.userspace.capture, kernel)
   log.info({ capture: chosen.name, reason: chosen.reason }, 'capture chosen')
@@ -46,6 +47,7 @@ export function startUserspace(context: ModeContext): RunningMode {
   })
   return {
     datapath,
+    handOver: handOverOf(datapath, capture, traffic),
     openConnections: () => datapath.tcpConnections,
     status: () => ({
       mode: 'userspace',
@@ -63,6 +65,32 @@ export function startUserspace(context: ModeContext): RunningMode {
       affinity.sweep(clock.nowMs())
     },
   }
+}
+
+function handOverOf(
+  datapath: UserspaceProxier,
+  { bindsToVip }: Capture,
+  traffic: Traffic,
+): HandOver {
+  return {
+    standby: undefined,
+    bindsToVip,
+    take: (takes) => {
+      datapath.take(takes)
+    },
+    load: () => ({
+      connections: traffic.totals().totalConnections,
+      queueDrops: 0,
+      busySeconds: busySeconds(),
+    }),
+    sessionDestinations: () => datapath.sessionDestinations(),
+  }
+}
+
+/** The relay is this process. */
+function busySeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
 }
 
 function guardOf(plugin: BalancerPlugin, { config, clock, log }: ModeContext): PluginGuard {

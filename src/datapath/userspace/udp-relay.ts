@@ -102,6 +102,11 @@ export class UdpRelay {
     }
   }
 
+  /** Keys of the VIPs that have sessions. O(n). */
+  vipsInUse(): ReadonlySet<string> {
+    return new Set([...this.#sessions.values()].map(({ vipKey }) => vipKey))
+  }
+
   /** Ends the sessions of a VIP whose socket goes away. */
   closeVip(vipKey: string): void {
     for (const entry of [...this.#sessions.values()]) {

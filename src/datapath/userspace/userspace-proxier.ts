@@ -8,7 +8,9 @@
 import type { RunConfig, UserspaceConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
 import type { Endpoint } from '../../model/endpoint.js'
+import { formatAddress } from '../../lib/ip-address.js'
 import { podRanges } from '../../model/pod-ranges.js'
+import type { ServicePort } from '../../model/service-port.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { RetryBudget } from '../../policy/retry-budget.js'
@@ -33,6 +35,12 @@ export interface UserspaceProxierOptions {
   readonly localAddresses: () => readonly LocalAddress[]
 }
 
+/**
+ * How long a VIP that rules serve from now on is still listened on: the handshakes that were under
+ * way come to their end, and their connections are accepted.
+ */
+const HAND_OVER_MS = 1000
+
 export class UserspaceProxier implements Datapath {
   readonly #options: UserspaceProxierOptions
   readonly #clientSource = new ClientSource()
@@ -41,6 +49,9 @@ export class UserspaceProxier implements Datapath {
   readonly #udpRelay: UdpRelay
   readonly #listeners: VipListeners
   #plan: VipPlan = { vips: new Map(), warnings: [] }
+  #takes: (port: ServicePort) => boolean = () => true
+  /** VIPs of the plan that are taken, as of the last sync. */
+  #taken: ReadonlyMap<string, PlannedVip> = new Map()
   #isDraining = false
 
   constructor(options: UserspaceProxierOptions) {
@@ -124,6 +135,20 @@ export class UserspaceProxier implements Datapath {
     }
   }
 
+  /** Destinations of UDP sessions, `10.96.0.10:53`. */
+  sessionDestinations(): ReadonlySet<string> {
+    const vips = [...this.#udpRelay.vipsInUse()].flatMap((key) => this.#plan.vips.get(key) ?? [])
+    return new Set(vips.map(({ address, port }) => formatAddress(address, port)))
+  }
+
+  /**
+   * From the next sync on only these Service ports are captured: rules serve the others, and are in
+   * force by then. Connections and sessions that are here go on.
+   */
+  take(takes: (port: ServicePort) => boolean): void {
+    this.#takes = takes
+  }
+
   async sync(snapshot: Snapshot): Promise<SyncResult> {
     if (this.#isDraining) return { warnings: [] }
     const { config, capture, picker, traffic } = this.#options
@@ -136,10 +161,20 @@ export class UserspaceProxier implements Datapath {
     this.#clientSource.update(own, podRanges(snapshot.node, config))
     this.#udpRelay.update(snapshot)
 
-    const warnings = await this.#listeners.open(plan, localAddresses)
-    await capture.sync(this.#capturePlan(plan, localAddresses))
+    const { taken, released } = this.#split(plan, snapshot)
+    const leaving = [...released.keys()].filter((key) => this.#taken.has(key))
+    if (leaving.length > 0) {
+      const addresses = leaving.map((key) => released.get(key)?.address ?? '')
+      await capture.sync(this.#capturePlan(taken, localAddresses, addresses))
+      await new Promise<void>((resolve) => {
+        this.#options.clock.after(HAND_OVER_MS, resolve)
+      })
+    }
+    const warnings = await this.#listeners.open({ vips: taken }, localAddresses, released)
+    await capture.sync(this.#capturePlan(taken, localAddresses))
     await this.#listeners.closeRemoved()
     this.#plan = plan
+    this.#taken = taken
     traffic.prune(snapshot)
     return { warnings: [...plan.warnings, ...warnings] }
   }
@@ -170,8 +205,27 @@ export class UserspaceProxier implements Datapath {
     await this.#options.capture.close()
   }
 
-  #capturePlan(plan: VipPlan, localAddresses: readonly LocalAddress[]): CapturePlan {
-    const { vips } = plan
+  #addressOf(vipKey: string): string {
+    return this.#plan.vips.get(vipKey)?.address ?? ''
+  }
+
+  #split({ vips }: VipPlan, { servicePorts }: Snapshot) {
+    const taken = new Map<string, PlannedVip>()
+    const released = new Map<string, PlannedVip>()
+    for (const [key, vip] of vips) {
+      const port = servicePorts.get(vip.servicePortId)?.servicePort
+      const isTaken = port === undefined || this.#takes(port)
+      ;(isTaken ? taken : released).set(key, vip)
+    }
+    return { taken, released }
+  }
+
+  /** @param leaving addresses that connections may still be on their way to */
+  #capturePlan(
+    vips: ReadonlyMap<string, PlannedVip>,
+    localAddresses: readonly LocalAddress[],
+    leaving: readonly string[] = [],
+  ): CapturePlan {
     const planned = new Set<string>()
     const captured: CapturedVip[] = []
     for (const vip of vips.values()) {
@@ -192,8 +246,10 @@ export class UserspaceProxier implements Datapath {
       })
     }
     const own = new Set(localAddresses.map(({ address }) => address))
-    const drainingAddresses = [...this.#tcpRelay.addressesInUse()].filter(
-      (address) => !planned.has(address) && !own.has(address),
+    const sessions = [...this.#udpRelay.vipsInUse()].map((key) => this.#addressOf(key))
+    const inUse = new Set([...this.#tcpRelay.addressesInUse(), ...sessions, ...leaving])
+    const drainingAddresses = [...inUse].filter(
+      (address) => address !== '' && !planned.has(address) && !own.has(address),
     )
     return { vips: captured, drainingAddresses }
   }

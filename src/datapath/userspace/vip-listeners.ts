@@ -33,6 +33,8 @@ export class VipListeners {
   readonly #listeners = new Map<string, VipListener>()
   readonly #redirects = new Map<IpFamily, RedirectTcpListener>()
   #plan: ReadonlyMap<string, PlannedVip> = new Map()
+  /** Not in the plan: rules serve them now. */
+  #released: ReadonlyMap<string, PlannedVip> = new Map()
 
   constructor(options: VipListenersOptions) {
     this.#options = options
@@ -41,9 +43,15 @@ export class VipListeners {
   /**
    * Opens what the plan needs and brings the filters of open sockets up to date. What cannot be
    * opened (an address in use) is a warning of that VIP, tried again at the next sync.
+   * @param released VIPs that others serve: what is here of them already goes on
    */
-  async open(plan: VipPlan, localAddresses: readonly LocalAddress[]): Promise<string[]> {
+  async open(
+    plan: Pick<VipPlan, 'vips'>,
+    localAddresses: readonly LocalAddress[],
+    released: ReadonlyMap<string, PlannedVip> = new Map(),
+  ): Promise<string[]> {
     this.#plan = plan.vips
+    this.#released = released
     const warnings: string[] = []
     for (const vip of plan.vips.values()) {
       try {
@@ -64,12 +72,17 @@ export class VipListeners {
     return redirect?.local ?? this.#listeners.get(vip.key)?.local
   }
 
-  /** Closes the sockets of VIPs that the plan no longer has or no longer serves. */
+  /**
+   * Closes the sockets of VIPs that the plan no longer has or no longer serves. Those of UDP that are
+   * released stay for as long as they have sessions.
+   */
   async closeRemoved(): Promise<void> {
     const closing: Promise<void>[] = []
+    const inUse = this.#released.size > 0 ? this.#options.udpRelay.vipsInUse() : new Set()
     for (const [key, listener] of this.#listeners) {
       const vip = this.#plan.get(key)
       if (vip !== undefined && this.#needsSocket(vip)) continue
+      if (this.#released.has(key) && inUse.has(key)) continue
       this.#listeners.delete(key)
       this.#options.udpRelay.closeVip(key)
       closing.push(listener.close())
@@ -80,6 +93,7 @@ export class VipListeners {
   /** Closes every socket; connections that were accepted go on. Idempotent. */
   async close(): Promise<void> {
     this.#plan = new Map()
+    this.#released = new Map()
     await this.closeRemoved()
     await Promise.all([...this.#redirects.values()].map((listener) => listener.close()))
     this.#redirects.clear()
@@ -137,7 +151,7 @@ export class VipListeners {
    * already; this catches what slipped in while a filter was changed, or was too long for one.
    */
   #serves(key: string, clientIp: string): PlannedVip | undefined {
-    const vip = this.#plan.get(key)
+    const vip = this.#plan.get(key) ?? this.#released.get(key)
     if (vip?.action !== 'balance') return undefined
     if (vip.allowedSources === 'all') return vip
     return vip.allowedSources.some((range) => rangeContains(range, clientIp)) ? vip : undefined

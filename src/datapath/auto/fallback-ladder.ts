@@ -1,0 +1,45 @@
+/** Which mode of rules `auto` falls back to on this node, and why not another one. Pure. */
+import type { KernelCapabilities } from '../../kernel/probe-capability.js'
+import { missingOf, MODE_NEEDS } from '../mode-needs.js'
+
+export const FALLBACK_MODES = ['ipvs', 'nftables', 'iptables'] as const
+
+export type FallbackMode = (typeof FALLBACK_MODES)[number]
+
+/** What of the deciding mode matters. */
+export interface DecidingMode {
+  /** The rules beneath it that serve what it does not take; undefined: there are none. */
+  readonly standby: 'nftables' | 'iptables' | undefined
+  /** Whether VIPs are addresses of the node while it serves them (captures anyip and tproxy). */
+  readonly bindsToVip: boolean
+}
+
+export interface FallbackRung {
+  readonly mode: FallbackMode
+  /** Why it cannot be used; undefined: it can. */
+  readonly obstacle: string | undefined
+}
+
+/** All modes of the preference, in order: the first without an obstacle is taken. */
+export function fallbackLadder(
+  kernel: KernelCapabilities,
+  preference: readonly FallbackMode[],
+  deciding: DecidingMode,
+): readonly FallbackRung[] {
+  return preference.map((mode) => ({ mode, obstacle: obstacleTo(mode, kernel, deciding) }))
+}
+
+function obstacleTo(
+  mode: FallbackMode,
+  kernel: KernelCapabilities,
+  { standby, bindsToVip }: DecidingMode,
+): string | undefined {
+  const missing = missingOf(kernel, MODE_NEEDS[mode])
+  if (missing.length > 0) {
+    return `it misses ${[...new Set(missing.map(({ name }) => name))].join(', ')}`
+  }
+  if (mode !== 'ipvs') return undefined
+  if (standby === 'iptables') return 'its chains have the names of those of the standby'
+  // While its connections drain a virtual server refuses new ones, which would reach it before the relay.
+  return bindsToVip ? 'its virtual servers would stand in the way of the return' : undefined
+}
