@@ -1,4 +1,10 @@
 /** `kube-sluice check`: which proxy modes this node's kernel can do, and what is missing. */
+import { chooseMode } from '../datapath/choose-mode.js'
+import {
+  FALLBACK_MODES,
+  fallbackLadder,
+  type FallbackRung,
+} from '../datapath/auto/fallback-ladder.js'
 import { CAPTURE_PREFERENCE, missingFor } from '../datapath/userspace/capture-selection.js'
 import { IPV6_NEEDS, missingOf, MODE_NEEDS, type RuleMode } from '../datapath/mode-needs.js'
 import { commandRunner } from '../kernel/command.js'
@@ -23,7 +29,16 @@ export interface Rung {
   readonly missingForIpv6: readonly Capability[]
 }
 
+/** What `--proxy-mode auto` would do here, with the default options. */
+export interface AutoReport {
+  readonly deciding: 'nfqueue' | 'userspace'
+  readonly reason: string
+  /** In order of preference; the first without an obstacle takes over past a threshold. */
+  readonly fallbacks: readonly FallbackRung[]
+}
+
 export interface CheckReport {
+  readonly auto: AutoReport
   readonly modes: readonly Rung[]
   readonly captures: readonly Rung[]
   readonly capabilities: readonly Capability[]
@@ -68,6 +83,7 @@ function buildReport(kernel: KernelCapabilities): CheckReport {
     return { name, state, missing, missingForIpv6: missingOf(kernel, IPV6_NEEDS[mode]) }
   })
   return {
+    auto: autoReport(kernel, usable?.name),
     modes: [userspace, ...others],
     captures,
     capabilities: kernel.capabilities,
@@ -75,7 +91,27 @@ function buildReport(kernel: KernelCapabilities): CheckReport {
   }
 }
 
-function render({ modes, captures, capabilities, iptables }: CheckReport): string {
+function autoReport(kernel: KernelCapabilities, capture: string | undefined): AutoReport {
+  const { mode: deciding, reason } = chooseMode(kernel)
+  const hasNftables = missingOf(kernel, MODE_NEEDS.nftables).length === 0
+  const facts =
+    deciding === 'nfqueue'
+      ? { standby: hasNftables ? ('nftables' as const) : ('iptables' as const), bindsToVip: false }
+      : { standby: undefined, bindsToVip: capture !== 'redirect' }
+  return { deciding, reason, fallbacks: fallbackLadder(kernel, FALLBACK_MODES, facts) }
+}
+
+function renderAuto({ deciding, reason, fallbacks }: AutoReport): string[] {
+  const taken = fallbacks.find(({ obstacle }) => obstacle === undefined)?.mode
+  return [
+    `auto         ${deciding} (${reason}); past a threshold ${taken ?? 'no mode of rules'}`,
+    ...fallbacks.flatMap(({ mode, obstacle }) =>
+      obstacle === undefined ? [] : [`             not ${mode}: ${obstacle}`],
+    ),
+  ]
+}
+
+function render({ auto, modes, captures, capabilities, iptables }: CheckReport): string {
   const lines = modes.flatMap((mode) => [
     ...renderRung(mode, ''),
     ...(mode.name === 'userspace' ? captures.flatMap((rung) => renderRung(rung, '  ')) : []),
@@ -83,7 +119,14 @@ function render({ modes, captures, capabilities, iptables }: CheckReport): strin
   const list = capabilities.map(({ name, usable, reason }) =>
     usable ? `  yes  ${name}` : `  no   ${name}: ${reason ?? 'no reason given'}`,
   )
-  return [...lines, '', `What the kernel can do (tried; ${iptables}):`, ...list, ''].join('\n')
+  return [
+    ...lines,
+    ...renderAuto(auto),
+    '',
+    `What the kernel can do (tried; ${iptables}):`,
+    ...list,
+    '',
+  ].join('\n')
 }
 
 function renderRung({ name, state, missing, missingForIpv6 }: Rung, indent: string): string[] {

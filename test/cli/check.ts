@@ -67,3 +67,15 @@ t.test('JSON is one document with the same', async (t) => {
     captures: [{ name: 'tproxy' }, { name: 'anyip' }, { name: 'redirect' }],
   })
 })
+
+t.test('what auto would do, and why not something else', async (t) => {
+  const { text } = await run(kernelWithout('IPVS', 'iptables NFQUEUE'))
+  t.match(text, /^auto +userspace \(nfqueue misses iptables NFQUEUE\); past a threshold nftables$/m)
+  t.match(text, /^ +not ipvs: it misses IPVS$/m)
+  t.match((await run(kernelWithout())).text, /^auto +nfqueue \(.*\); past a threshold ipvs$/m)
+  const { auto } = JSON.parse((await run(kernelWithout('IPVS'), true)).text) as {
+    auto: { deciding: string; fallbacks: unknown[] }
+  }
+  t.equal(auto.deciding, 'nfqueue')
+  t.equal(auto.fallbacks.length, 3)
+})
