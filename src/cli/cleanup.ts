@@ -1,20 +1,26 @@
-/** `kube-sluice cleanup`: removes what any run has left in the kernel of this node. */
+/**
+ * `kube-sluice cleanup`: removes what any run has left in the kernel of this node; with `--kube-proxy`
+ * what kube-proxy has left, and nothing of ours, so that it can be done while we serve.
+ */
 import { cleanupNode } from '../datapath/cleanup.js'
+import { cleanupKubeProxy } from '../datapath/cleanup-kube-proxy.js'
 import { commandRunner } from '../kernel/command.js'
 
 export interface CleanupOptions {
   readonly write: (text: string) => void
+  /** What kube-proxy has left, in place of what we have. */
+  readonly kubeProxy?: boolean
 }
 
 /**
- * Removes our routes, policy rules, chains and sets, and prints a line for each. A proxy that is
- * running puts them back with its next sync.
+ * Removes routes, policy rules, chains, sets and tables, and prints a line for each. Our own a proxy
+ * that is running puts back with its next sync.
  * @returns exit status: 0, or 1 when something could not be removed
  */
 export async function cleanup(
-  { write }: CleanupOptions,
+  { write, kubeProxy = false }: CleanupOptions,
   run = commandRunner(),
-  removeAll = cleanupNode,
+  removeAll = kubeProxy ? cleanupKubeProxy : cleanupNode,
 ): Promise<number> {
   const { removed, problems } = await removeAll(run)
   for (const line of removed) write(`removed ${line}\n`)

@@ -47,9 +47,9 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
     examples: ['kube-sluice demo'],
   },
   cleanup: {
-    summary: 'remove everything that a proxy has left on this node',
-    usage: 'cleanup',
-    examples: ['kube-sluice cleanup'],
+    summary: 'remove everything that this program, or kube-proxy, has left on this node',
+    usage: 'cleanup [--kube-proxy]',
+    examples: ['kube-sluice cleanup', 'kube-sluice cleanup --kube-proxy'],
   },
   completion: {
     summary: 'print completion for a shell',

@@ -68,9 +68,9 @@ async function runCommand(command: CommandName, words: readonly string[]): Promi
       return demo({ interactive, write, signal: stopSignal(), seconds })
     }
     case 'cleanup': {
-      parseFlags(command, words)
+      const { kubeProxy } = parseFlags(command, words)
       const { cleanup } = await import('./cleanup.js')
-      return cleanup({ write })
+      return cleanup({ write, kubeProxy })
     }
     case 'completion':
       write(completion(words[0] ?? ''))

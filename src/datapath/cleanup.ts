@@ -3,17 +3,20 @@
  * or how it was configured: for `kube-sluice cleanup`. Connections that were steered go on: their
  * translation is in their conntrack entries.
  */
-import { readFile } from 'node:fs/promises'
-
-import { messageOf } from '../lib/errors.js'
 import type { IpFamily } from '../lib/ip-address.js'
-import { isMissingTool, type RunCommand, runChecked } from '../kernel/command.js'
+import { type RunCommand, runChecked } from '../kernel/command.js'
 import { removeMarkRules } from '../kernel/ip-rule.js'
 import { destroySets, setName } from '../kernel/ipset.js'
-import { iptablesTool, type IptablesVariant } from '../kernel/iptables.js'
+import { iptablesTool } from '../kernel/iptables.js'
 import { localAddresses } from '../kernel/local-address.js'
 import { OwnedChains } from '../kernel/owned-chains.js'
 import { LOAD_CHAIN } from './auto/connection-counter.js'
+import {
+  type CleanupResult,
+  CleanupSteps,
+  readLegacyTables,
+  variantsToClean,
+} from './cleanup-steps.js'
 import { removeIptablesRules } from './iptables/remove-rules.js'
 import { removeIpvs } from './ipvs/cleanup.js'
 import { removeLocalRoutes } from './userspace/capture-anyip.js'
@@ -25,13 +28,6 @@ import { FAMILIES } from './userspace/capture-options.js'
 import { redirectChains, redirectSetNames } from './userspace/capture-redirect-rules.js'
 import { divertChains } from './userspace/capture-tproxy.js'
 
-export interface CleanupResult {
-  /** One line each. */
-  readonly removed: readonly string[]
-  /** What could not be looked at or removed, one line each. */
-  readonly problems: readonly string[]
-}
-
 /**
  * Removes chains, sets, tables, policy rules and routes of ours, in both families and in every
  * variant of iptables that holds any of ours. What fails does not keep the rest from going.
@@ -42,29 +38,20 @@ export async function cleanupNode(
   run: RunCommand,
   hasLegacyTables: (family: IpFamily) => Promise<boolean> = readLegacyTables,
 ): Promise<CleanupResult> {
-  const removed: string[] = []
-  const problems: string[] = []
-  const attempt = async (work: () => Promise<readonly string[]>): Promise<void> => {
-    try {
-      removed.push(...(await work()))
-    } catch (error) {
-      // What is not installed has left nothing behind.
-      if (!isMissingTool(error)) problems.push(messageOf(error))
-    }
-  }
+  const steps = new CleanupSteps()
+  const attempt = steps.attempt.bind(steps)
   for (const family of FAMILIES) {
-    const variants: IptablesVariant[] = (await hasLegacyTables(family)) ? ['', '-legacy'] : ['']
+    const variants = await variantsToClean(family, hasLegacyTables)
     // First, as sets and rules of this mode depend on each other.
     await attempt(() =>
       removeIpvs({
         run,
         family,
-        tools: [...variants, '-nft' as const].map((variant) => iptablesTool(family, variant)),
+        tools: variants.map((variant) => iptablesTool(family, variant)),
         ownAddresses: localAddresses().map(({ address }) => address),
       }),
     )
-    // `iptables` may be the legacy one, and an earlier run may have used the other.
-    for (const variant of [...variants, '-nft'] as const) {
+    for (const variant of variants) {
       await attempt(() => removeChains(run, iptablesTool(family, variant)))
     }
     // After the chains: a set that a rule uses cannot be destroyed.
@@ -82,7 +69,7 @@ export async function cleanupNode(
       return addresses.map((address) => `route local ${address} dev lo`)
     })
   }
-  return { removed, problems: [...new Set(problems)] }
+  return steps.result()
 }
 
 /** The flat layout and the standby of the nfqueue mode. Throws SluiceError ERR_TOOL. */
@@ -116,15 +103,4 @@ async function removeChains(run: RunCommand, tool: string): Promise<readonly str
   names.push(...(await removeEndpointChains(run, tool)))
   names.push(...(await removeIptablesRules(run, tool, 'ours')))
   return names.map((name) => `${tool} chain ${name}`)
-}
-
-/** The kernel lists the legacy tables that exist in /proc/net/ip_tables_names, ip6_ for IPv6. */
-async function readLegacyTables(family: IpFamily): Promise<boolean> {
-  const file = `/proc/net/${family === 'IPv4' ? 'ip' : 'ip6'}_tables_names`
-  try {
-    return (await readFile(file, 'utf8')).trim() !== ''
-  } catch {
-    // No such module: no such tables.
-    return false
-  }
 }

@@ -1,4 +1,4 @@
-/** Options: what the commands print. */
+/** Options: what the commands print, and remove. */
 import { optional, row, RUN, type OptionRow } from '../option-row.js'
 import { httpUrl, integer, oneOf, switchType, text } from '../value-type.js'
 
@@ -43,6 +43,11 @@ export const OUTPUT_OPTIONS = {
     section: 'Output',
     commands: ['demo'],
     help: 'print lines as to a file, and do not redraw the terminal',
+  }),
+  kubeProxy: row('kube-proxy', switchType(), 'false', {
+    section: 'Node set-up',
+    commands: ['cleanup'],
+    help: 'remove what kube-proxy has left, whichever mode it ran in, and nothing of this program, which may go on serving meanwhile',
   }),
   logLevel: row('log-level', oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']), 'info', {
     section: 'Output',

@@ -4,7 +4,7 @@
  * too stays, with what is in it.
  */
 import { type RunCommand, runChecked } from '../../kernel/command.js'
-import { type IptablesTable, restoreRules } from '../../kernel/iptables.js'
+import { restoreRules } from '../../kernel/iptables.js'
 import { CANARY_CHAIN, CANARY_RULE, CANARY_TABLES } from './base-rules.js'
 import { PORT_CHAIN_PATTERN } from './names.js'
 
@@ -20,26 +20,39 @@ const FIXED_CHAINS: Readonly<Record<string, readonly string[]>> = {
     CANARY_CHAIN,
   ],
 }
+/** Of kube-proxy's ipvs mode (pkg/proxy/ipvs/proxier.go, iptablesChains); ours has its own removal. */
+const IPVS_CHAINS: Readonly<Record<string, readonly string[]>> = {
+  nat: ['KUBE-LOAD-BALANCER', 'KUBE-NODE-PORT'],
+  filter: [
+    'KUBE-NODE-PORT',
+    'KUBE-SOURCE-RANGES-FIREWALL',
+    'KUBE-IPVS-FILTER',
+    'KUBE-IPVS-OUT-FILTER',
+  ],
+}
 const OUR_COMMENT = /"([^"]+)"/.exec(CANARY_RULE)?.[1] ?? ''
 
 /**
- * @param whose `ours`: nothing is removed unless the canary chain of the nat table says that this
- *   program wrote the rules; `anybody's`: whoever did
+ * @param whose `ours`: a table is left alone unless its canary chain says that this program wrote the
+ *   rules; `kube-proxy's`: one where it says so is left alone, and the chains of its ipvs mode go too
  * @returns `TABLE/CHAIN` of what has gone
  * @throws SluiceError ERR_TOOL
  */
 export async function removeIptablesRules(
   run: RunCommand,
   tool: string,
-  whose: 'ours' | "anybody's",
+  whose: 'ours' | "kube-proxy's",
 ): Promise<string[]> {
   const removed: string[] = []
   let text = ''
   for (const table of CANARY_TABLES) {
     const saved = await runChecked(run, `${tool}-save`, ['-t', table])
-    const { chains, jumps } = ownIn(saved, table)
+    const { chains, jumps } = ownIn(saved, [
+      ...(FIXED_CHAINS[table] ?? []),
+      ...(whose === 'ours' ? [] : (IPVS_CHAINS[table] ?? [])),
+    ])
     const isOurs = saved.includes(OUR_COMMENT)
-    if (chains.length === 0 || (whose === 'ours' && !isOurs)) continue
+    if (chains.length === 0 || isOurs !== (whose === 'ours')) continue
     removed.push(...chains.map((chain) => `${table}/${chain}`))
     text += [
       `*${table}`,
@@ -56,13 +69,13 @@ export async function removeIptablesRules(
 /** Chains of the mode in a table as it was saved, and the rules of other chains that lead there. */
 function ownIn(
   saved: string,
-  table: IptablesTable,
+  fixed: readonly string[],
 ): { readonly chains: readonly string[]; readonly jumps: readonly string[] } {
   const lines = saved.split('\n')
   const chains = lines
     .filter((line) => line.startsWith(':'))
     .map((line) => line.slice(1, line.indexOf(' ')))
-    .filter((name) => FIXED_CHAINS[table]?.includes(name) === true || PORT_CHAIN_PATTERN.test(name))
+    .filter((name) => fixed.includes(name) || PORT_CHAIN_PATTERN.test(name))
   const own = new Set(chains)
   const jumps = lines.filter((line) => {
     const [, chain = ''] = /^-A (\S+)/.exec(line) ?? []

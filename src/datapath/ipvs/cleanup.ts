@@ -43,12 +43,15 @@ export async function removeIpvs(cleanup: IpvsCleanup): Promise<readonly string[
   return removed
 }
 
-/** Before sets and device: they tell whose virtual servers are whose. */
-async function removeVirtualServers({
+/**
+ * Before sets and device: they tell whose virtual servers are whose. Returns a line for each one.
+ * Throws SluiceError ERR_TOOL.
+ */
+export async function removeVirtualServers({
   run,
   family,
   ownAddresses,
-}: IpvsCleanup): Promise<readonly string[]> {
+}: Omit<IpvsCleanup, 'tools'>): Promise<readonly string[]> {
   const names = [...NODE_PORT_SETS, 'KUBE-IPVS-IPS'] as const satisfies readonly IpvsSetName[]
   const entries = await readSetEntries(
     run,
