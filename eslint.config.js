@@ -20,6 +20,19 @@ const FORBIDDEN = {
   kernel: ['model', 'policy', 'source', 'datapath', 'sync', 'observe', 'cli'],
   datapath: ['source', 'sync', 'cli'],
   source: ['policy', 'kernel', 'datapath', 'sync', 'observe', 'cli'],
+  page: [
+    'lib',
+    'packet',
+    'model',
+    'policy',
+    'source',
+    'kernel',
+    'datapath',
+    'sync',
+    'observe',
+    'config',
+    'cli',
+  ],
   observe: ['source', 'kernel', 'datapath', 'sync', 'cli'],
 }
 const PURE = ['model', 'policy/balancer', 'packet']
@@ -81,6 +94,10 @@ export default tseslint.config(
       'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }],
       'max-params': ['error', 4],
     },
+  },
+  {
+    files: ['src/page/**/*.ts'],
+    languageOptions: { parserOptions: { project: './tsconfig.page.json' } },
   },
   ...direction,
   ...pure,

@@ -32,6 +32,8 @@ const USER_MODE_LINUX = [
 ]
 /** Certificates of the tests. */
 const TLS = [{ name: 'openssl', probe: 'openssl' }]
+/** The browser that the status page is tested in. */
+const BROWSER = [{ name: 'chromium', probe: 'chromium' }]
 /** The peers that benchmarks compare with, and what drives them. */
 const PERF = [
   { name: 'haproxy', probe: 'haproxy' },
@@ -47,7 +49,7 @@ const UML = process.arch === 'x64' ? USER_MODE_LINUX : []
 /** The tasks of `node .ci/setup.mjs [TASK]`: system packages, and whether the program is built. */
 const TASKS = {
   demo: { packages: BASE, build: true },
-  test: { packages: [...BASE, ...TLS, ...FUZZ, ...UML], build: true },
+  test: { packages: [...BASE, ...TLS, ...FUZZ, ...UML, ...BROWSER], build: true },
   check: { packages: [], build: false },
   perf: { packages: [...BASE, ...PERF], build: true },
 }

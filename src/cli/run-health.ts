@@ -6,6 +6,7 @@ import { messageOf } from '../lib/errors.js'
 import { servicePortName } from '../model/service-port.js'
 import type { StatusInputs } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
+import type { StatusPage } from '../observe/status-page/status-page.js'
 import { describeChange } from '../policy/health/describe-change.js'
 import { HealthMonitor, type HealthChange } from '../policy/health/health-monitor.js'
 import { probeStarter } from '../policy/health/probe/start-probe.js'
@@ -14,11 +15,12 @@ export interface HealthContext {
   readonly log: Logger
   readonly datapath: Pick<Datapath, 'endConnections'>
   readonly onStale: () => void
+  readonly page: Pick<StatusPage, 'portChanged' | 'feed'>
 }
 
 export function createHealthMonitor(
   { health }: Pick<RunConfig, 'health'>,
-  { log, datapath, onStale }: HealthContext,
+  { log, datapath, onStale, page }: HealthContext,
 ): HealthMonitor {
   return new HealthMonitor({
     ...health,
@@ -29,6 +31,9 @@ export function createHealthMonitor(
     onStale,
     onChange: (change) => {
       logChange(log, change)
+      const { message, isGood } = describeChange(change)
+      page.feed.add(isGood ? 'good' : 'bad', message)
+      page.portChanged(change.servicePort.id)
     },
     endConnections: (servicePortId, endpoint) => {
       try {

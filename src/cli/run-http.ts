@@ -12,6 +12,7 @@ import { HealthCheckNodePorts } from '../observe/health-check-node-port.js'
 import { json, plain, serve, type Answer, type Answerer } from '../observe/http-server.js'
 import type { Logger } from '../observe/log.js'
 import { ProxyHealth } from '../observe/proxy-health.js'
+import type { StatusPage } from '../observe/status-page/status-page.js'
 import type { ProxyStatus } from '../observe/status.js'
 import { familiesOfNode, type MetricsView, type RunMetrics } from './run-metrics.js'
 
@@ -25,6 +26,7 @@ export interface RunHttpContext {
   readonly mayLackNode: boolean
   readonly status: () => ProxyStatus
   readonly metricsView: () => MetricsView
+  readonly page: Pick<StatusPage, 'paths' | 'streams'>
 }
 
 export interface RunHttp {
@@ -52,8 +54,10 @@ export async function serveHttp(context: RunHttpContext): Promise<RunHttp> {
     stops.push(await serve({ ...common, name: 'healthz', bind: config.healthzBindAddress, paths }))
   }
   if (config.metricsBindAddress !== undefined) {
+    const bind = config.metricsBindAddress
     const paths = metricsPaths(context)
-    stops.push(await serve({ ...common, name: 'metrics', bind: config.metricsBindAddress, paths }))
+    const streams = new Map(context.page.streams)
+    stops.push(await serve({ ...common, name: 'metrics', bind, paths, streams }))
   }
   const healthCheckNodePorts = new HealthCheckNodePorts({
     addresses: (family) => nodePortListenAddresses(family, context),
@@ -118,6 +122,7 @@ function metricsPaths(context: RunHttpContext): Map<string, Answerer> {
         }),
     ],
     ['/status', () => json(status())],
+    ...context.page.paths,
     ...(config.profiling ? debugPaths() : []),
   ])
 }

@@ -9,16 +9,16 @@ import type { RunningMode } from '../datapath/running-mode.js'
 import { raiseFileLimit } from '../kernel/socket.js'
 import { systemClock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
-import { buildStatus } from '../observe/build-status.js'
+import { buildStatus, type StatusInputs } from '../observe/build-status.js'
 import type { Logger } from '../observe/log.js'
-import type { ProxyStatus } from '../observe/status.js'
+import { StatusPage } from '../observe/status-page/status-page.js'
 import type { HealthMonitor } from '../policy/health/health-monitor.js'
 import { ServiceProxy, type SyncObservers } from '../sync/service-proxy.js'
 import { annotationReaders } from './annotation-readers.js'
 import { createEvents, switchTeller } from './run-events.js'
 import { createHealthMonitor, healthStatus } from './run-health.js'
 import { serveHttp, type RunHttp } from './run-http.js'
-import { RunMetrics } from './run-metrics.js'
+import { RunMetrics, type MetricsView } from './run-metrics.js'
 import { startMode } from './run-mode.js'
 import { createSource } from './run-source.js'
 
@@ -52,6 +52,9 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     onSwitch: switchTeller(config, () => events),
   })
   const metrics = new RunMetrics(config, version, startedAt)
+  const inputs = (): StatusInputs =>
+    statusInputs({ config, version, startedAt, proxy, health, mode })
+  const page = new StatusPage({ clock: systemClock, wallClock: () => new Date(), inputs })
   const events = createEvents(config, log, writeEvent)
   const health = createHealthMonitor(config, {
     log,
@@ -59,6 +62,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     onStale: () => {
       proxy.healthChanged()
     },
+    page,
   })
   const proxy = new ServiceProxy({
     ...{ health, source, datapath: mode.datapath, log, config, onFailure, events },
@@ -67,23 +71,20 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     annotationReaders: annotationReaders(config),
     ...syncObservers(metrics, mode, () => http),
   })
-  const status = (): ProxyStatus => statusOf({ config, version, startedAt, proxy, health, mode })
   const http = await serveHttp({
-    ...{ config, options, log, metrics, status },
+    ...{ config, options, log, metrics, page },
+    status: () => buildStatus(inputs()),
     node: () => proxy.snapshot.node,
     mayLackNode: config.manifests !== undefined,
-    metricsView: () => ({
-      snapshot: proxy.snapshot,
-      warnings: proxy.syncStatus().warnings.length,
-      status: mode.status(proxy.snapshot),
-      isUp: (servicePortId, endpointId) => health.healthOf(servicePortId, endpointId)?.isUp,
-    }),
+    metricsView: () => metricsViewOf({ proxy, health, mode }),
   })
   log.info({ node: config.nodeName, mode: config.proxyMode, fileLimit, version }, 'starting')
   try {
     await proxy.start()
+    if (config.metricsBindAddress !== undefined) page.start()
     await aborted(AbortSignal.any([signal, failed.signal]))
   } finally {
+    page.close()
     health.close()
     await proxy.stop()
     await events.close()
@@ -95,17 +96,30 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   return 1
 }
 
-interface StatusParts {
-  readonly config: RunConfig
-  readonly version: string
-  readonly startedAt: Date
+function metricsViewOf({ proxy, health, mode }: ViewParts): MetricsView {
+  return {
+    snapshot: proxy.snapshot,
+    warnings: proxy.syncStatus().warnings.length,
+    status: mode.status(proxy.snapshot),
+    isUp: (servicePortId, endpointId) => health.healthOf(servicePortId, endpointId)?.isUp,
+  }
+}
+
+interface ViewParts {
   readonly proxy: ServiceProxy
   readonly health: HealthMonitor
   readonly mode: RunningMode
 }
 
-function statusOf({ config, version, startedAt, proxy, health, mode }: StatusParts): ProxyStatus {
-  return buildStatus({
+interface StatusParts extends ViewParts {
+  readonly config: RunConfig
+  readonly version: string
+  readonly startedAt: Date
+}
+
+function statusInputs(parts: StatusParts): StatusInputs {
+  const { config, version, startedAt, proxy, health, mode } = parts
+  return {
     version,
     node: config.nodeName,
     startedAt: startedAt.toISOString(),
@@ -113,7 +127,7 @@ function statusOf({ config, version, startedAt, proxy, health, mode }: StatusPar
     ...proxy.syncStatus(),
     ...healthStatus(health),
     ...mode.status(proxy.snapshot),
-  })
+  }
 }
 
 /** Who is told of syncs. None of it is called before the proxy starts. */

@@ -16,15 +16,20 @@ export interface Answer {
   readonly status: number
   readonly contentType: string
   readonly body: string
+  readonly headers?: Readonly<Record<string, string>>
 }
 
-/** What a path answers; one that takes time does so without holding up others. */
-export type Answerer = () => Answer | Promise<Answer>
+/** What a path answers to a query; one that takes time does so without holding up others. */
+export type Answerer = (query: URLSearchParams) => Answer | Promise<Answer>
+
+/** Answers a GET by itself and may go on doing so, as a stream of events. */
+export type Streamer = (request: IncomingMessage, response: ServerResponse) => void
 
 export interface HttpServerOptions {
   readonly name: string
   readonly bind: BindAddress
   readonly paths: ReadonlyMap<string, Answerer>
+  readonly streams?: ReadonlyMap<string, Streamer>
   /** A bind that fails is an error, in place of being tried again every 5 s. */
   readonly hardFail: boolean
   readonly log: Logger
@@ -77,14 +82,19 @@ export function plain(body: string, status = 200): Answer {
 }
 
 async function respond(
-  { name, paths, log }: HttpServerOptions,
+  { name, paths, streams, log }: HttpServerOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const path = (request.url ?? '/').split('?', 1)[0] ?? '/'
+  const [path = '/', query = ''] = (request.url ?? '/').split('?', 2)
   const isRead = request.method === 'GET' || request.method === 'HEAD'
+  const streamer = request.method === 'GET' ? streams?.get(path) : undefined
+  if (streamer !== undefined) {
+    streamer(request, response)
+    return
+  }
   const answer = isRead
-    ? await answerOf(paths, path).catch((error: unknown) => {
+    ? await answerOf(paths, path, query).catch((error: unknown) => {
         log.error({ error: messageOf(error) }, `${name}: ${path} cannot be answered`)
         return plain('internal error; the log says more\n', 500)
       })
@@ -94,12 +104,17 @@ async function respond(
     'Content-Length': Buffer.byteLength(answer.body),
     'X-Content-Type-Options': 'nosniff',
     'Cache-Control': 'no-store',
+    ...answer.headers,
   })
   response.end(request.method === 'HEAD' ? undefined : answer.body)
 }
 
-async function answerOf(paths: HttpServerOptions['paths'], path: string): Promise<Answer> {
+async function answerOf(
+  paths: HttpServerOptions['paths'],
+  path: string,
+  query: string,
+): Promise<Answer> {
   const answerer = paths.get(path)
-  if (answerer !== undefined) return answerer()
+  if (answerer !== undefined) return answerer(new URLSearchParams(query))
   return plain(`no such path; there is: ${[...paths.keys()].join(' ')}\n`, 404)
 }
