@@ -1,6 +1,7 @@
 /** Node ports at loopback addresses need a sysctl, which is written when the first one may be reached. */
 import type { RunConfig } from '../config/run-config.js'
 import { loopbackRouter } from '../kernel/sysctl.js'
+import { SortedMap } from '../lib/sorted-map.js'
 import type { Snapshot } from '../model/snapshot.js'
 
 /** Lets loopback addresses be translated to others once an IPv4 node port exists (reference 1.5). */
@@ -9,14 +10,22 @@ export function snapshotLoopbackRouter(
   warn: (message: string) => void,
 ): (snapshot: Snapshot) => void {
   const routeLoopback = loopbackRouter(nodeSetup.sysctlRoot, warn)
-  return (snapshot) => {
-    if (localhostNodePorts && hasNodePorts(snapshot)) routeLoopback()
+  let before: Snapshot['servicePorts'] = SortedMap.empty()
+  return ({ servicePorts }) => {
+    if (!localhostNodePorts) return
+    // Only what is new: a large cluster is not gone through for each change.
+    if (hasNewNodePort(before, servicePorts)) routeLoopback()
+    before = servicePorts
   }
 }
 
-function hasNodePorts(snapshot: Snapshot): boolean {
-  for (const { servicePort } of snapshot.servicePorts.values()) {
-    if (servicePort.ipFamily === 'IPv4' && servicePort.nodePort !== undefined) return true
+function hasNewNodePort(
+  before: Snapshot['servicePorts'],
+  after: Snapshot['servicePorts'],
+): boolean {
+  for (const { after: state } of before.differences(after)) {
+    const port = state?.servicePort
+    if (port?.ipFamily === 'IPv4' && port.nodePort !== undefined) return true
   }
   return false
 }
