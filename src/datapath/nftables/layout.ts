@@ -3,12 +3,13 @@
  * Service port by Service port. Pure; a layout that is made from a previous one shares what did not
  * change, so that two layouts are compared by identity of their parts.
  */
-import { formatAddress, type IpFamily, type IpRange } from '../../lib/ip-address.js'
+import type { IpFamily, IpRange } from '../../lib/ip-address.js'
 import { SortedMap } from '../../lib/sorted-map.js'
 import { podRanges } from '../../model/pod-ranges.js'
-import { servicePortName, type ServicePort } from '../../model/service-port.js'
+import { servicePortName } from '../../model/service-port.js'
 import type { NodeState, ServicePortState, Snapshot } from '../../model/snapshot.js'
-import { vipsOf, type Vip } from '../../model/vip.js'
+import type { Vip } from '../../model/vip.js'
+import { sameVips, VipClaims } from '../vip-claims.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import { addressElements } from './elements.js'
 import { portElements, type PortElements } from './port-elements.js'
@@ -111,8 +112,7 @@ function planParts(
   family: IpFamily,
   base: Layout | undefined,
 ): { readonly changes: PartChanges; readonly conflicts: readonly string[] } {
-  const owners = new Map<string, ServicePort>()
-  const conflicts: string[] = []
+  const claims = new VipClaims()
   const changes: PartChanges = new Map()
   for (const id of base?.parts.keys() ?? []) {
     if (id !== NODE_PART && !servicePorts.has(id)) changes.set(id, undefined)
@@ -120,49 +120,22 @@ function planParts(
   for (const state of servicePorts.values()) {
     const { servicePort } = state
     if (servicePort.ipFamily !== family) continue
-    const vips = vipsOf(servicePort).filter((vip) => {
-      const key = vipKey(servicePort, vip)
-      const owner = owners.get(key)
-      if (owner === undefined) owners.set(key, servicePort)
-      else conflicts.push(conflictWarning(servicePort, key, owner))
-      return owner === undefined
-    })
+    const vips = claims.claim(servicePort)
     const before = base?.parts.get(servicePort.id)
     const isSame = before?.state === state && sameVips(before.vips, vips)
     if (!isSame) changes.set(servicePort.id, partOf(state, vips, node))
   }
-  return { changes, conflicts }
+  return { changes, conflicts: claims.conflicts }
 }
 
 function partOf(state: ServicePortState, vips: readonly Vip[], node: NodeState): LayoutPart {
   return { state, vips, elements: portElements(state, vips, node.addresses) }
 }
 
-function conflictWarning(servicePort: ServicePort, key: string, owner: ServicePort): string {
-  return `Service port ${servicePortName(servicePort)}: ${key} belongs to ${owner.id} already; left out there`
-}
-
-/** `TCP 10.96.0.10:80`, `TCP node port 30080` */
-function vipKey({ protocol }: ServicePort, { address, port }: Vip): string {
-  const at = address === undefined ? `node port ${port}` : formatAddress(address, port)
-  return `${protocol} ${at}`
-}
-
 function oversizedWarning(part: LayoutPart | undefined): string | undefined {
   if (part?.state === undefined || part.state.reachable.length <= MAX_SLOTS) return undefined
   const { servicePort, reachable } = part.state
   return `Service port ${servicePortName(servicePort)}: ${reachable.length} endpoints; only the first ${MAX_SLOTS} are used`
-}
-
-function sameVips(a: readonly Vip[], b: readonly Vip[]): boolean {
-  if (a === b) return true
-  return (
-    a.length === b.length &&
-    a.every(({ kind, address, port }, index) => {
-      const other = b[index]
-      return kind === other?.kind && address === other.address && port === other.port
-    })
-  )
 }
 
 function nodePart(family: IpFamily, { nodePortAddresses }: LayoutOptions): LayoutPart {
