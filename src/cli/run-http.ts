@@ -5,11 +5,13 @@ import type { ResolvedOptions } from '../config/resolve-options.js'
 import type { RunConfig } from '../config/run-config.js'
 import { localAddresses } from '../kernel/local-address.js'
 import { systemClock } from '../lib/clock.js'
+import { messageOf } from '../lib/errors.js'
 import type { IpFamily } from '../lib/ip-address.js'
 import { nodePortAddressesOf } from '../model/node-port-addresses.js'
 import type { NodeState } from '../model/snapshot.js'
-import { HealthCheckNodePorts } from '../observe/health-check-node-port.js'
+import { HealthCheckNodePorts, type ListenFailure } from '../observe/health-check-node-port.js'
 import { json, plain, serve, type Answer, type Answerer } from '../observe/http-server.js'
+import type { Events } from '../observe/events.js'
 import type { Logger } from '../observe/log.js'
 import { ProxyHealth } from '../observe/proxy-health.js'
 import type { StatusPage } from '../observe/status-page/status-page.js'
@@ -20,6 +22,7 @@ export interface RunHttpContext {
   readonly config: RunConfig
   readonly options: () => ResolvedOptions
   readonly log: Logger
+  readonly events: Events
   readonly metrics: RunMetrics
   readonly node: () => NodeState
   /** Manifests need not have a Node object for this node. */
@@ -51,22 +54,21 @@ export async function serveHttp(context: RunHttpContext): Promise<RunHttp> {
   const stops: (() => Promise<void>)[] = []
   if (config.healthzBindAddress !== undefined) {
     const paths = healthPaths(health, context.metrics)
-    stops.push(await serve({ ...common, name: 'healthz', bind: config.healthzBindAddress, paths }))
+    const server = { ...common, name: 'healthz', bind: config.healthzBindAddress, paths }
+    stops.push(await serveOrTell(server, 'FailedToStartProxierHealthcheck', context))
   }
   if (config.metricsBindAddress !== undefined) {
     const bind = config.metricsBindAddress
     const paths = metricsPaths(context)
     const streams = new Map(context.page.streams)
-    stops.push(await serve({ ...common, name: 'metrics', bind, paths, streams }))
+    const server = { ...common, name: 'metrics', bind, paths, streams }
+    stops.push(await serveOrTell(server, 'FailedToStartMetricServer', context))
   }
   const healthCheckNodePorts = new HealthCheckNodePorts({
     addresses: (family) => nodePortListenAddresses(family, context),
     isProxyHealthy: () => health.isHealthy(),
-    onFailure: ({ namespace, name, port, reason }) => {
-      log.warn(
-        { service: `${namespace}/${name}`, port },
-        `Service ${namespace}/${name}: healthCheckNodePort ${port} cannot be bound: ${reason}; tried again at the next sync`,
-      )
+    onFailure: (failure) => {
+      tellUnbound(failure, context)
     },
   })
   return {
@@ -77,6 +79,36 @@ export async function serveHttp(context: RunHttpContext): Promise<RunHttp> {
       await Promise.all(stops.map((stop) => stop()))
     },
   }
+}
+
+/** With bindAddressHardFail a failure ends the process: the event is written before (reference 2.4). */
+async function serveOrTell(
+  server: Parameters<typeof serve>[0],
+  reason: 'FailedToStartProxierHealthcheck' | 'FailedToStartMetricServer',
+  { config, events }: RunHttpContext,
+): ReturnType<typeof serve> {
+  try {
+    return await serve(server)
+  } catch (error) {
+    const node = { kind: 'Node', name: config.nodeName } as const
+    events.warn(node, reason, messageOf(error), { action: 'StartKubeProxy' })
+    await events.close()
+    throw error
+  }
+}
+
+/** A log line, and an event on the Service (reference 2.4). */
+export function tellUnbound(
+  { namespace, name, port, reason }: ListenFailure,
+  { log, events }: { readonly log: Pick<Logger, 'warn'>; readonly events: Pick<Events, 'warn'> },
+): void {
+  const text = `healthCheckNodePort ${port} cannot be bound: ${reason}; tried again at the next sync`
+  log.warn({ service: `${namespace}/${name}`, port }, `Service ${namespace}/${name}: ${text}`)
+  const subject = { kind: 'Service', namespace, name } as const
+  events.warn(subject, 'FailedToStartServiceHealthcheck', text, {
+    action: 'Listen',
+    isLogged: true,
+  })
 }
 
 /** A node without a Node object is unknown to load balancers; manifests may go without one. */

@@ -72,7 +72,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     ...syncObservers(metrics, mode, () => http),
   })
   const http = await serveHttp({
-    ...{ config, options, log, metrics, page },
+    ...{ config, options, log, events, metrics, page },
     status: () => buildStatus(inputs()),
     node: () => proxy.snapshot.node,
     mayLackNode: config.manifests !== undefined,

@@ -102,6 +102,8 @@ COMMIT
 const VARIANTS = ['-nft', '-legacy'] as const
 const TOOLS = VARIANTS.flatMap((variant) => [`iptables${variant}`, `ip6tables${variant}`])
 
+t.setTimeout(150_000)
+
 if (inNamespace(t, import.meta.url)) {
   const run = commandRunner()
   const isLegacyThere = () => Promise.resolve(true)
