@@ -7,10 +7,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../lib/clock.js'
 import type { Tick } from '../../page/wire.js'
 import type { StatusInputs } from '../build-status.js'
-import { json, plain, type Answerer, type Streamer } from '../http-server.js'
+import { json, type Answerer, type Streamer } from '../http-server.js'
 import { detailsOf } from './details.js'
 import { EventFeed } from './event-feed.js'
-import { History, POINTS, STEP_MS } from './history.js'
+import { History, POINTS, SERIES_STEPS, STEP_MS } from './history.js'
 import { pageFiles } from './page-files.js'
 import { RowTable } from './row-table.js'
 import { summaryOf, totalsOf } from './summary.js'
@@ -59,7 +59,7 @@ export class StatusPage {
       [
         '/page/details',
         (query) => {
-          if (this.#table === undefined) return plain('no stream is open\n', 409)
+          if (this.#table === undefined) return json({ stepMs: STEP_MS * SERIES_STEPS, rows: [] })
           const parts = { table: this.#table, history: this.#history }
           return json(detailsOf(query, this.#options.inputs(), parts))
         },
