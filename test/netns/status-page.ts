@@ -1,6 +1,6 @@
 /** The status page of a running proxy in a real browser, both in a network namespace of their own. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -90,6 +90,10 @@ t.test('the status page in a browser', { skip, timeout: 240_000 }, async (t) => 
   write(folder, manifests(40))
   const proxy = startProxy(folder)
   t.teardown(() => proxy.kill('SIGKILL'))
+  const own = readlinkSync('/proc/self/ns/net')
+  while (readlinkSync(`/proc/${proxy.pid}/ns/net`) === own) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
   const wrapper = join(folder, 'browser.sh')
   writeFileSync(wrapper, `#!/bin/sh\nexec nsenter -t ${proxy.pid} -n ${BROWSER} "$@"\n`, {
     mode: 0o755,
