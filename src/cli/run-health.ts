@@ -1,10 +1,11 @@
-/** The health monitor of a running proxy: what it finds is logged, once for each change. */
+/** The health monitor of a running proxy: each change is logged once, and is an event on its Service. */
 import type { RunConfig } from '../config/run-config.js'
 import type { Datapath } from '../datapath/datapath.js'
 import { systemClock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
 import { servicePortName } from '../model/service-port.js'
 import type { StatusInputs } from '../observe/build-status.js'
+import type { Events } from '../observe/events.js'
 import type { Logger } from '../observe/log.js'
 import type { StatusPage } from '../observe/status-page/status-page.js'
 import { describeChange } from '../policy/health/describe-change.js'
@@ -13,6 +14,8 @@ import { probeStarter } from '../policy/health/probe/start-probe.js'
 
 export interface HealthContext {
   readonly log: Logger
+  /** Rate-limited there, Service by Service. */
+  readonly events: Pick<Events, 'warn' | 'normal'>
   readonly datapath: Pick<Datapath, 'endConnections'>
   readonly onStale: () => void
   readonly page: Pick<StatusPage, 'portChanged' | 'feed'>
@@ -20,7 +23,7 @@ export interface HealthContext {
 
 export function createHealthMonitor(
   { health }: Pick<RunConfig, 'health'>,
-  { log, datapath, onStale, page }: HealthContext,
+  { log, events, datapath, onStale, page }: HealthContext,
 ): HealthMonitor {
   return new HealthMonitor({
     ...health,
@@ -30,7 +33,7 @@ export function createHealthMonitor(
     startProbe: probeStarter(),
     onStale,
     onChange: (change) => {
-      logChange(log, change)
+      reportChange({ log, events }, change)
       const { message, isGood } = describeChange(change)
       page.feed.add(isGood ? 'good' : 'bad', message)
       page.portChanged(change.servicePort.id)
@@ -56,13 +59,29 @@ export function healthStatus(
   }
 }
 
-function logChange(log: Logger, change: HealthChange): void {
+/** One line of the log, and one event on the Service. */
+export function reportChange(
+  { log, events }: Pick<HealthContext, 'events'> & { readonly log: Pick<Logger, 'info' | 'warn'> },
+  change: HealthChange,
+): void {
+  const { servicePort } = change
   const context = {
-    servicePort: servicePortName(change.servicePort),
+    servicePort: servicePortName(servicePort),
     ...('endpoint' in change ? { endpoint: change.endpoint.id } : {}),
     ...('reason' in change ? { reason: change.reason } : {}),
   }
-  const { message, isGood } = describeChange(change)
-  if (isGood) log.info(context, message)
-  else log.warn(context, message)
+  const { reason, message, isGood } = describeChange(change)
+  const subject = {
+    kind: 'Service',
+    namespace: servicePort.namespace,
+    name: servicePort.name,
+  } as const
+  const details = { action: 'CheckHealth', isLogged: true }
+  if (isGood) {
+    log.info(context, message)
+    events.normal(subject, reason, message, details)
+  } else {
+    log.warn(context, message)
+    events.warn(subject, reason, message, details)
+  }
 }

@@ -57,8 +57,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   const page = new StatusPage({ clock: systemClock, wallClock: () => new Date(), inputs })
   const events = createEvents(config, log, writeEvent)
   const health = createHealthMonitor(config, {
-    log,
-    datapath: mode.datapath,
+    ...{ log, events, datapath: mode.datapath },
     onStale: () => {
       proxy.healthChanged()
     },
