@@ -41,6 +41,14 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
     usage: 'status [--watch] [-n NAMESPACE] [-o table|json]',
     examples: ['kube-sluice status --watch', 'kube-sluice status -o json | jq .totals'],
   },
+  explain: {
+    summary: 'say why a connection goes where it goes',
+    usage: 'explain PROTO CLIENT-IP VIP:PORT [-o table|json] [--manifests PATH] [options of run]',
+    examples: [
+      'kube-sluice explain tcp 10.0.0.5 10.96.0.10:443',
+      'kube-sluice explain udp 10.244.1.2 10.96.0.53:53 --manifests all.yaml --proxy-mode iptables',
+    ],
+  },
   demo: {
     summary: 'show it all in network namespaces, with endpoints that die',
     usage: 'demo [--seconds N] [--plain]',

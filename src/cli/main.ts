@@ -61,6 +61,13 @@ async function runCommand(command: CommandName, words: readonly string[]): Promi
       const { status } = await import('./status.js')
       return status(values, { write, signal: stopSignal() })
     }
+    case 'explain': {
+      const { explainCommand } = await import('./explain.js')
+      return explainCommand(words, {
+        write,
+        warn: (message) => process.stderr.write(`kube-sluice: warning: ${message}\n`),
+      })
+    }
     case 'demo': {
       const { seconds, plain } = parseFlags(command, words)
       const { demo } = await import('./demo.js')

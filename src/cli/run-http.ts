@@ -5,13 +5,15 @@ import type { ResolvedOptions } from '../config/resolve-options.js'
 import type { RunConfig } from '../config/run-config.js'
 import { localAddresses } from '../kernel/local-address.js'
 import { systemClock } from '../lib/clock.js'
-import { messageOf } from '../lib/errors.js'
+import { messageOf, SluiceError } from '../lib/errors.js'
 import type { IpFamily } from '../lib/ip-address.js'
 import { nodePortAddressesOf } from '../model/node-port-addresses.js'
 import type { NodeState } from '../model/snapshot.js'
 import { HealthCheckNodePorts, type ListenFailure } from '../observe/health-check-node-port.js'
 import { json, plain, serve, type Answer, type Answerer } from '../observe/http-server.js'
 import type { Events } from '../observe/events.js'
+import type { Explanation } from '../observe/explain/explain.js'
+import { parseQuestion, type Question } from '../observe/explain/question.js'
 import type { Logger } from '../observe/log.js'
 import { ProxyHealth } from '../observe/proxy-health.js'
 import type { StatusPage } from '../observe/status-page/status-page.js'
@@ -30,6 +32,7 @@ export interface RunHttpContext {
   readonly status: () => ProxyStatus
   readonly metricsView: () => MetricsView
   readonly page: Pick<StatusPage, 'paths' | 'streams'>
+  readonly explain: (question: Question) => Explanation
 }
 
 export interface RunHttp {
@@ -155,8 +158,20 @@ function metricsPaths(context: RunHttpContext): Map<string, Answerer> {
     ],
     ['/status', () => json(status())],
     ...context.page.paths,
+    ['/explain', (query) => explained(query, context)],
     ...(config.profiling ? debugPaths() : []),
   ])
+}
+
+/** `/explain?protocol=tcp&client=10.0.0.5&vip=10.96.0.10:443` */
+function explained(query: URLSearchParams, { explain }: RunHttpContext): Answer {
+  const word = (name: string): string => query.get(name) ?? ''
+  try {
+    return json(explain(parseQuestion(word('protocol'), word('client'), word('vip'))))
+  } catch (error) {
+    if (!(error instanceof SluiceError)) throw error
+    return plain(`${error.message}\n`, 400)
+  }
 }
 
 function prometheus(body: string): Answer {

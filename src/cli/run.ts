@@ -10,14 +10,17 @@ import { raiseFileLimit } from '../kernel/socket.js'
 import { systemClock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
 import { buildStatus, type StatusInputs } from '../observe/build-status.js'
+import type { Explanation } from '../observe/explain/explain.js'
+import type { Question } from '../observe/explain/question.js'
 import type { Logger } from '../observe/log.js'
 import { StatusPage } from '../observe/status-page/status-page.js'
 import type { HealthMonitor } from '../policy/health/health-monitor.js'
 import { ServiceProxy, type SyncObservers } from '../sync/service-proxy.js'
 import { annotationReaders } from './annotation-readers.js'
+import { explainWith } from './explain-context.js'
 import { createEvents, switchTeller } from './run-events.js'
 import { createHealthMonitor, healthStatus } from './run-health.js'
-import { serveHttp, type RunHttp } from './run-http.js'
+import { serveHttp, type RunHttp, type RunHttpContext } from './run-http.js'
 import { RunMetrics, type MetricsView } from './run-metrics.js'
 import { startMode } from './run-mode.js'
 import { createSource } from './run-source.js'
@@ -75,7 +78,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     status: () => buildStatus(inputs()),
     node: () => proxy.snapshot.node,
     mayLackNode: config.manifests !== undefined,
-    metricsView: () => metricsViewOf({ proxy, health, mode }),
+    ...viewsOf({ config, proxy, health, mode }),
   })
   log.info({ node: config.nodeName, mode: config.proxyMode, fileLimit, version }, 'starting')
   try {
@@ -93,6 +96,33 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   if (!failed.signal.aborted) return 0
   log.fatal({ error: messageOf(failed.signal.reason) }, 'it cannot go on')
   return 1
+}
+
+/** What is asked of the running proxy from outside, as it is at that moment. */
+function viewsOf(
+  parts: ViewParts & { readonly config: RunConfig },
+): Pick<RunHttpContext, 'metricsView' | 'explain'> {
+  return {
+    metricsView: () => metricsViewOf(parts),
+    explain: (question) => explainRunning(question, parts),
+  }
+}
+
+function explainRunning(
+  question: Question,
+  { config, proxy, health, mode }: ViewParts & { readonly config: RunConfig },
+): Explanation {
+  const { snapshot } = proxy
+  const { mode: name, traffic } = mode.status(snapshot)
+  return explainWith(
+    question,
+    { config, snapshot, mode: name },
+    {
+      healthOf: (port, endpoint) => health.healthOf(port, endpoint),
+      ejectedSince: (port, endpoint) => health.ejectedSince(port, endpoint),
+      openOf: (port, endpoint) => traffic.servicePort(port).endpoint(endpoint).activeConnections,
+    },
+  )
 }
 
 function metricsViewOf({ proxy, health, mode }: ViewParts): MetricsView {

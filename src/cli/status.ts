@@ -3,8 +3,8 @@ import { get } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { OptionValues } from '../config/options.js'
 import { messageOf, SluiceError } from '../lib/errors.js'
-import { formatAddress } from '../lib/ip-address.js'
 import type { EndpointStatus, ProxyStatus, ServicePortStatus } from '../observe/status.js'
+import { proxyUrl } from './proxy-url.js'
 
 const TIMEOUT_MS = 5000
 const REDRAW_MS = 1000
@@ -24,12 +24,7 @@ export async function status(
   options: StatusOptions,
   { write, signal }: StatusContext,
 ): Promise<number> {
-  const address = options.metricsBindAddress
-  const base =
-    options.url?.href ??
-    (address === undefined ? undefined : `http://${formatAddress(address.address, address.port)}`)
-  if (base === undefined) throw new SluiceError('ERR_USAGE', '--url is needed: no address to ask')
-  const url = new URL('/status', base)
+  const url = proxyUrl(options, '/status')
   for (;;) {
     const text = await fetchText(url)
     const clear = options.watch && process.stdout.isTTY ? '\x1b[H\x1b[2J' : ''
@@ -133,7 +128,8 @@ function columns(rows: readonly string[][]): string {
     .join('\n')
 }
 
-function fetchText(url: URL): Promise<string> {
+/** What the proxy answers. Throws SluiceError ERR_STATUS_UNREACHABLE. */
+export function fetchText(url: URL): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (error: unknown): void => {
       reject(

@@ -7,6 +7,7 @@ export const COMMAND_NAMES = [
   'render',
   'check',
   'status',
+  'explain',
   'demo',
   'cleanup',
   'completion',

@@ -54,5 +54,10 @@ export type OptionValues = { readonly [K in OptionKey]: ValueOf<(typeof OPTIONS)
 export function optionsOf(command: CommandName): OptionRow[] {
   // It prints what `run` would load, with the same settings.
   if (command === 'render') return optionsOf('run')
-  return Object.values<OptionRow>(OPTIONS).filter(({ commands }) => commands.includes(command))
+  const rows = Object.values<OptionRow>(OPTIONS)
+  // The same of manifests, and what `status` has to ask a running proxy.
+  if (command === 'explain') {
+    return rows.filter(({ commands }) => commands.includes('run') || commands.includes('explain'))
+  }
+  return rows.filter(({ commands }) => commands.includes(command))
 }

@@ -49,7 +49,7 @@ function knownFlags(command: CommandName): KnownFlag[] {
     short,
     isSwitch: type.placeholder === undefined,
   }))
-  if (command !== 'run' && command !== 'render') return own
+  if (!['run', 'render', 'explain'].includes(command)) return own
   const aliases = rows.flatMap((row) => aliasFlags(row))
   const others = KUBE_PROXY_ONLY.flatMap(({ flag, short, type }) =>
     flag === undefined ? [] : [{ flag, short, isSwitch: type.placeholder === undefined }],

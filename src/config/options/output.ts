@@ -16,12 +16,13 @@ const VERBOSITY = {
 export const OUTPUT_OPTIONS = {
   url: optional('url', httpUrl(), {
     ...STATUS,
+    commands: ['status', 'explain'],
     help: 'address of the proxy to ask, in place of --metrics-bind-address',
   }),
   output: row('output', oneOf(['table', 'json']), 'table', {
     ...STATUS,
     short: 'o',
-    commands: ['status', 'check'],
+    commands: ['status', 'explain', 'check'],
     help: 'what to print',
   }),
   namespace: optional('namespace', text('NAMESPACE'), {

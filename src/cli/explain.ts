@@ -1,0 +1,77 @@
+/** `kube-sluice explain`: asks the running proxy, or reads manifests, and prints the answer. */
+import { loadRunConfig, parseFlags } from '../config/load.js'
+import { optionsOf } from '../config/options.js'
+import { SluiceError } from '../lib/errors.js'
+import { formatAddress } from '../lib/ip-address.js'
+import type { Explanation } from '../observe/explain/explain.js'
+import { parseQuestion, type Question } from '../observe/explain/question.js'
+import { explainWith } from './explain-context.js'
+import { proxyUrl } from './proxy-url.js'
+import { fetchText } from './status.js'
+import { readSnapshot } from './read-snapshot.js'
+
+export interface ExplainOutput {
+  readonly write: (text: string) => void
+  readonly warn: (message: string) => void
+}
+
+/** Throws SluiceError: ERR_USAGE, ERR_MANIFEST, ERR_STATUS_UNREACHABLE. */
+export async function explainCommand(
+  words: readonly string[],
+  { write, warn }: ExplainOutput,
+): Promise<number> {
+  const [protocol = '', client = '', vip = '', ...flags] = words
+  if ([protocol, client, vip].some((word) => word === '' || word.startsWith('-'))) {
+    throw new SluiceError(
+      'ERR_USAGE',
+      'explain needs three words first: PROTO CLIENT-IP VIP:PORT, as: explain tcp 10.0.0.5 10.96.0.10:443',
+    )
+  }
+  const question = parseQuestion(protocol, client, vip)
+  const values = parseFlags('explain', flags)
+  const explanation =
+    values.manifests === undefined
+      ? await askProxy(question, proxyUrl(values, '/explain'))
+      : await fromManifests(question, flags, warn)
+  write(
+    values.output === 'json' ? `${JSON.stringify(explanation)}\n` : explanationText(explanation),
+  )
+  return 0
+}
+
+/** The answer in lines. */
+export function explanationText({ steps, objects, mode }: Explanation): string {
+  const carried = objects.map((line) => `  ${line}`)
+  const tail = carried.length === 0 ? [] : [`Carried out by (mode ${mode}):`, ...carried]
+  return `${[...steps, ...tail].join('\n')}\n`
+}
+
+async function askProxy({ protocol, client, address, port }: Question, url: URL) {
+  url.searchParams.set('protocol', protocol)
+  url.searchParams.set('client', client)
+  url.searchParams.set('vip', formatAddress(address, port))
+  const text = await fetchText(url)
+  if (text.startsWith('{')) return JSON.parse(text) as Explanation
+  throw new SluiceError('ERR_STATUS_UNREACHABLE', `${url.host} does not explain: ${text.trim()}`)
+}
+
+async function fromManifests(
+  question: Question,
+  flags: readonly string[],
+  warn: (message: string) => void,
+): Promise<Explanation> {
+  const config = loadRunConfig(runFlags(flags))
+  const mode = config.proxyMode
+  return explainWith(question, { config, snapshot: await readSnapshot(config, warn), mode })
+}
+
+/** Without the flags that only `explain` has; it has checked them all. */
+function runFlags(flags: readonly string[]): string[] {
+  const own = new Set(['-o', '--output', '--url'])
+  const known = optionsOf('run').map(({ flag }) => `--${flag}`)
+  return flags.filter((word, index) => {
+    const name = word.split('=', 1)[0] ?? ''
+    const before = flags[index - 1] ?? ''
+    return !own.has(name) && (!own.has(before) || known.includes(name))
+  })
+}
