@@ -43,6 +43,14 @@ export function kernelRules(vip, pods) {
 `
 }
 
+/** First packets to the VIP go to queue 0, as iptables-restore reads it. */
+export function queueRules(vip) {
+  return `*mangle
+-A PREROUTING -d ${vip}/32 -p tcp -m conntrack --ctstate NEW -j NFQUEUE --queue-num 0 --queue-bypass
+COMMIT
+`
+}
+
 export function slice(service, name, ips, port) {
   return {
     apiVersion: 'discovery.k8s.io/v1',

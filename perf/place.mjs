@@ -73,10 +73,22 @@ export function loadRules(netns, command, input) {
   execFileSync('ip', ['netns', 'exec', netns, ...command], { input, maxBuffer: 1 << 26 })
 }
 
-/** Compiles load/NAME.c into the folder. @returns {string} path of the program */
-export function compileLoad(folder, name) {
+/**
+ * Compiles load/NAME.c into the folder, with parts of native/core where it builds on them.
+ * @returns {string} path of the program
+ */
+export function compileLoad(folder, name, core = []) {
   const program = join(folder, name)
-  execFileSync('cc', ['-O2', '-o', program, join(ROOT, `perf/load/${name}.c`)])
+  const parts = core.map((part) => join(ROOT, `native/core/${part}.c`))
+  const libraries = core.length > 0 ? ['-lmnl'] : []
+  execFileSync('cc', [
+    '-O2',
+    '-o',
+    program,
+    join(ROOT, `perf/load/${name}.c`),
+    ...parts,
+    ...libraries,
+  ])
   return program
 }
 

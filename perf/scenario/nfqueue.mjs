@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { kubeProxyRules } from '../kube-proxy-rules.mjs'
 import { CONCURRENCY, cpuSeconds, moveBytes, openConnections } from '../load.mjs'
-import { haproxyConfig, kernelRules, podConfig, slice } from '../peers.mjs'
+import { haproxyConfig, kernelRules, podConfig, queueRules, slice } from '../peers.mjs'
 import {
   compileLoad,
   eventually,
@@ -39,6 +39,8 @@ const CONTENDERS = {
   'iptables-1000': iptables(1000),
   'iptables-10000': iptables(10_000),
   haproxy,
+  queue: queueFloor(0),
+  'queue-spin': queueFloor(1000),
   'nfqueue-2': nfqueue(2),
   'nfqueue-10000': nfqueue(10_000),
   'nfqueue-250000': nfqueue(250_000),
@@ -170,6 +172,20 @@ function haproxy({ namespaces, folder }, node, { address }) {
   writeFileSync(config, haproxyConfig(address, POD_IPS))
   const { pid } = namespaces.spawn(node, ['haproxy', '-db', '-f', config], { stdio: 'ignore' })
   return { http: [address, 8001], bulk: [address, 8002], pids: [pid] }
+}
+
+/** The kernel's rule, and before it a queue whose listener accepts everything: see load/queue-floor.c. */
+function queueFloor(spinMicros) {
+  return (place, node, { vip }) => {
+    loadRules(node, ['nft', '-f', '-'], kernelRules(vip, POD_IPS))
+    loadRules(node, ['iptables-legacy-restore', '--noflush'], queueRules(vip))
+    const core = ['queue', 'packet', 'netlink', 'wait']
+    const program = compileLoad(place.folder, 'queue-floor', core)
+    const { pid } = place.namespaces.spawn(node, [program, '0', String(spinMicros)], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    return { pids: [pid] }
+  }
 }
 
 function nfqueue(endpoints) {
