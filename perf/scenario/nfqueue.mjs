@@ -253,7 +253,10 @@ async function programming(place, rounds) {
     const { child, write, sync } = await startSteering(place, node, items)
     result.coldMs.push(await sync(0))
     for (let change = 1; change <= CHANGES; change++) {
-      write('change.json', [slice('other-1', 'more', [`10.99.0.${change}`], 8080)])
+      // The name of the port must be the Service's, or nothing changes.
+      const more = slice('other-1', 'http', [`10.99.0.${change}`], 8080)
+      more.metadata.name = 'other-1-more'
+      write('change.json', [more])
       result.changeMs.push(await sync(change))
     }
     console.error(
