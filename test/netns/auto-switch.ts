@@ -148,6 +148,8 @@ t.test(
       await cross(cluster, proxy, true)
       if (round === 0) await saysWhy(t, cluster, proxy)
       await cross(cluster, proxy, false)
+      // Often enough: a UDP flow of single datagrams is forgotten by the kernel after 30 s.
+      t.equal(await checkSessions(t, cluster, `round ${round + 1}`), session, 'the UDP session too')
     }
     const seconds = (Date.now() - startedAtMs) / 1000
     const { requests, failures } = await stopLoad(cluster.client)
@@ -155,7 +157,6 @@ t.test(
     t.ok(requests > 100, `${requests} connections, ${Math.round(requests / seconds)} a second`)
     t.comment(`${requests} connections in ${seconds} s`)
     t.equal((await proxy.status()).auto?.switches, 10)
-    t.equal(await checkSessions(t, cluster, 'after ten switches'), session, 'the UDP session too')
   },
 )
 
