@@ -3,8 +3,8 @@
  * dump, and messages of the main thread, and serves them in this order of urgency.
  *
  *   packets   whenever there are some, a batch at a time
- *   events    between batches: they are only counts
- *   messages  when the main thread has rung; not more than MESSAGES in a row
+ *   events    when no packet waits, and after BATCHES in a row: they are only counts
+ *   messages  likewise, when the main thread has rung; not more than MESSAGES in a row
  *   dump      one chunk when nothing else waits
  *
  * The thread blocks in poll(2) and has no event loop: from the packet's arrival to its verdict there
@@ -40,6 +40,8 @@ export interface SteeringLoopOptions {
 
 const FAMILIES: readonly IpFamily[] = ['IPv4', 'IPv6']
 const MESSAGES = 8
+/** Batches served before the rest gets its turn while packets never cease. */
+const BATCHES = 8
 /** Batches of events taken in a row at the end of a dump. */
 const LAST_EVENTS = 64
 const TICK_MS = 1000
@@ -66,6 +68,8 @@ export class SteeringLoop {
   #isDumping = false
   #isStopping = false
   #spinScore = 0
+  /** Batches since the rest had its turn. */
+  #batches = 0
   #nextTickMs = 0
   #nextResyncMs: number
 
@@ -97,7 +101,7 @@ export class SteeringLoop {
   /** Runs until stop() is called by a message. Blocks the thread. */
   run(): void {
     while (!this.#isStopping) {
-      const ready = this.#serveQueue() ? EVENTS | WAKE_UP : this.#wait()
+      const ready = this.#serveQueue() ? this.#turn() : this.#wait()
       if ((ready & EVENTS) !== 0) this.#serveEvents()
       if ((ready & WAKE_UP) !== 0) this.#serveMessages()
       if (this.#isDumping) this.#serveDump()
@@ -124,12 +128,22 @@ export class SteeringLoop {
     return true
   }
 
+  /**
+   * What to look at after a batch, unasked. Mostly nothing: to look takes system calls, which cost as
+   * much as the decision did, and poll(2) tells it as soon as no packet waits. A dump needs its events
+   * in time, though, or what they tell counts twice.
+   */
+  #turn(): number {
+    this.#batches = (this.#batches + 1) % BATCHES
+    return this.#isDumping || this.#batches === 0 ? EVENTS | WAKE_UP : 0
+  }
+
   #wait(): number {
     if (this.#spinScore > MIN_SPIN_SCORE) {
       for (let i = 0; i < SPINS; i++) {
         if (!this.#serveQueue()) continue
         this.#spinScore = Math.min(0, this.#spinScore + SPIN_GAIN)
-        return EVENTS | WAKE_UP
+        return this.#turn()
       }
       this.#spinScore -= SPIN_LOSS
     }

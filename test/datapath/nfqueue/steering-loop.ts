@@ -6,7 +6,7 @@ import { SteeringCounters } from '../../../src/datapath/nfqueue/steering-counter
 import { SteeringLoop } from '../../../src/datapath/nfqueue/steering-loop.js'
 import type { ConntrackDump, ConntrackEvents } from '../../../src/kernel/conntrack-table.js'
 import type { PacketQueue } from '../../../src/kernel/packet-queue.js'
-import type { WakeUp } from '../../../src/kernel/wait.js'
+import { WakeUp } from '../../../src/kernel/wait.js'
 import type { IpFamily } from '../../../src/lib/ip-address.js'
 import { CONNTRACK_WORDS, ConntrackType } from '../../../src/packet/conntrack-word.js'
 import { DEFAULT_MARK_MASK, markLayoutOf } from '../../../src/packet/mark-layout.js'
@@ -29,6 +29,13 @@ function fill(records: Uint32Array, fields: readonly EntryFields[]): number {
   for (const [i, one] of fields.entries()) records.set(conntrackRecord(one), i * CONNTRACK_WORDS)
   return fields.length
 }
+
+/** The main thread has rung, always: a loop without packets takes a message at once. */
+const rung = new WakeUp()
+rung.signal()
+t.teardown(() => {
+  rung.close()
+})
 
 /** A loop that never has to wait: there is a packet in every round, and a message at the end. */
 class Bench {
@@ -55,7 +62,7 @@ class Bench {
     const loop = new SteeringLoop({
       queue: this.#queue(),
       events: this.#eventSocket(),
-      wakeUp: { fd: -1, clear: () => undefined, signal: () => undefined } as unknown as WakeUp,
+      wakeUp: { fd: rung.fd, clear: () => undefined, signal: () => undefined } as unknown as WakeUp,
       steering: {
         decide: () => this.decided++,
         tick: () => undefined,
@@ -165,4 +172,12 @@ t.test('events lost under a dump begin it anew, with the first family', async (t
     t.equal(ends, 1, `lost at ${lostAt}: what was begun before does not come into force`)
     t.equal(counters.open[1], 3, `lost at ${lostAt}`)
   }
+})
+
+t.test('packets come first, but nothing waits for more than eight batches', async (t) => {
+  const events = Array.from({ length: 9 }, (_, client) => [isNew(client, 1)])
+  const { counters, decided } = new Bench({ events, rounds: 80 }).run()
+  t.equal(decided, 80)
+  // Some while the dump of the start went on, then one in eight batches, at least until the stop.
+  t.equal(counters.total('events'), 9)
 })
