@@ -1,6 +1,5 @@
 /** `kube-sluice explain`: asks the running proxy, or reads manifests, and prints the answer. */
 import { loadRunConfig, parseFlags } from '../config/load.js'
-import { optionsOf } from '../config/options.js'
 import { SluiceError } from '../lib/errors.js'
 import { formatAddress } from '../lib/ip-address.js'
 import type { Explanation } from '../observe/explain/explain.js'
@@ -60,18 +59,7 @@ async function fromManifests(
   flags: readonly string[],
   warn: (message: string) => void,
 ): Promise<Explanation> {
-  const config = loadRunConfig(runFlags(flags))
+  const config = loadRunConfig(flags, 'explain')
   const mode = config.proxyMode
   return explainWith(question, { config, snapshot: await readSnapshot(config, warn), mode })
-}
-
-/** Without the flags that only `explain` has; it has checked them all. */
-function runFlags(flags: readonly string[]): string[] {
-  const own = new Set(['-o', '--output', '--url'])
-  const known = optionsOf('run').map(({ flag }) => `--${flag}`)
-  return flags.filter((word, index) => {
-    const name = word.split('=', 1)[0] ?? ''
-    const before = flags[index - 1] ?? ''
-    return !own.has(name) && (!own.has(before) || known.includes(name))
-  })
 }

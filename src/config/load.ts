@@ -43,22 +43,29 @@ export function parseFlags(command: CommandName, words: readonly string[]): Opti
   return resolved.values
 }
 
-/** The configuration of `run`. Throws SluiceError ERR_USAGE or ERR_CONFIG, a line a problem. */
-export function loadRunConfig(words: readonly string[]): RunConfig {
-  return loadRun(words).config
+/**
+ * The configuration of `run`, from the words of a command that takes its options. Throws SluiceError
+ * ERR_USAGE or ERR_CONFIG, a line a problem.
+ */
+export function loadRunConfig(words: readonly string[], command: CommandName = 'run'): RunConfig {
+  return loadRun(words, command).config
 }
 
 /** The same, with where it comes from. */
-export function loadRun(words: readonly string[]): LoadedRun {
-  const name = readWords('run', words).texts.get('config')
+export function loadRun(words: readonly string[], command: CommandName = 'run'): LoadedRun {
+  const name = readWords(command, words).texts.get('config')
   const file = name === undefined ? undefined : { name, text: readText(name) }
-  const options = resolveRun(words, file)
+  const options = resolveRun(words, file, command)
   return { config: runConfigOf(options.values), options, file }
 }
 
 /** The settings that the words and the file give. Throws ERR_USAGE, with a file ERR_CONFIG. */
-export function resolveRun(words: readonly string[], file: NamedText | undefined): ResolvedOptions {
-  const { texts, problems } = readWords('run', words)
+export function resolveRun(
+  words: readonly string[],
+  file: NamedText | undefined,
+  command: CommandName = 'run',
+): ResolvedOptions {
+  const { texts, problems } = readWords(command, words)
   const read = file === undefined ? undefined : readConfigFile(file.name, file.text)
   const options = resolveOptions(texts, read)
   throwAll(file === undefined ? 'ERR_USAGE' : 'ERR_CONFIG', [...problems, ...options.problems])

@@ -25,8 +25,8 @@ import { removeIptablesRules } from './iptables/remove-rules.js'
 import { removeVirtualServers } from './ipvs/cleanup.js'
 import { IPVS_SET_NAMES } from './ipvs/sets.js'
 import { IPVS_DEVICE } from './ipvs/vip-addresses.js'
+import { FAMILIES } from './userspace/capture-options.js'
 
-const FAMILIES = ['IPv4', 'IPv6'] as const
 const NFTABLES_NAME = 'kube-proxy'
 const OUR_PREFIX = 'KUBE-SLUICE-'
 

@@ -5,6 +5,7 @@ import {
   capabilityOf,
   type KernelCapabilities,
 } from '../kernel/probe-capability.js'
+import type { IpFamily } from '../lib/ip-address.js'
 
 export type RuleMode = 'nfqueue' | 'ipvs' | 'nftables' | 'iptables'
 
@@ -29,6 +30,11 @@ export const IPV6_NEEDS: Readonly<Record<RuleMode, readonly (readonly Capability
   ipvs: [['ip6tables nat']],
   nftables: [],
   iptables: [['ip6tables nat']],
+}
+
+/** IP families that a mode can serve here. */
+export function familiesOf(kernel: KernelCapabilities, mode: RuleMode): IpFamily[] {
+  return missingOf(kernel, IPV6_NEEDS[mode]).length === 0 ? ['IPv4', 'IPv6'] : ['IPv4']
 }
 
 /** Of each need that nothing meets, all alternatives. */

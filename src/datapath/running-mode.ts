@@ -84,7 +84,7 @@ export interface LoadTotals {
 export interface HandOver {
   /** Its rules that serve what is not taken; undefined: it has none. */
   readonly standby: 'nftables' | 'iptables' | undefined
-  /** Whether VIPs are local addresses while it serves them. */
+  /** Whether VIPs are local addresses while it serves them (captures anyip and tproxy). */
   readonly bindsToVip: boolean
   /**
    * From the next sync on new connections come here only for the Service ports of which this holds;

@@ -32,7 +32,7 @@ export interface IptablesJump {
 }
 
 /** Seconds to wait for the lock of the legacy tools; the nft ones ignore it. */
-const LOCK_WAIT = ['-w', '5']
+export const LOCK_WAIT = ['-w', '5'] as const
 
 /** The tool of a family and variant, e.g. `ip6tables-legacy`. */
 export function iptablesTool(family: IpFamily, variant: IptablesVariant): string {

@@ -8,7 +8,7 @@
 import { readFile } from 'node:fs/promises'
 
 import type { RunCommand } from '../../kernel/command.js'
-import { comment, type IptablesChain } from '../../kernel/iptables.js'
+import { comment, type IptablesChain, LOCK_WAIT } from '../../kernel/iptables.js'
 import { OwnedChains } from '../../kernel/owned-chains.js'
 
 export interface ConnectionCounter {
@@ -49,7 +49,7 @@ export class RuleCounter implements ConnectionCounter {
   async read(): Promise<number | undefined> {
     let sum: number | undefined
     for (const tool of this.#chains.keys()) {
-      const args = ['-w', '5', '-t', LOAD_CHAIN.table, '-vnxL', LOAD_CHAIN.name]
+      const args = [...LOCK_WAIT, '-t', LOAD_CHAIN.table, '-vnxL', LOAD_CHAIN.name]
       const { status, stdout } = await this.#run(tool, args)
       const packets = status === 0 ? packetsOf(stdout) : undefined
       if (packets !== undefined) sum = (sum ?? 0) + packets

@@ -1,18 +1,14 @@
 /** Which mode of rules `auto` falls back to on this node, and why not another one. Pure. */
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import { missingOf, MODE_NEEDS } from '../mode-needs.js'
+import type { HandOver } from '../running-mode.js'
 
 export const FALLBACK_MODES = ['ipvs', 'nftables', 'iptables'] as const
 
 export type FallbackMode = (typeof FALLBACK_MODES)[number]
 
 /** What of the deciding mode matters. */
-export interface DecidingMode {
-  /** The rules beneath it that serve what it does not take; undefined: there are none. */
-  readonly standby: 'nftables' | 'iptables' | undefined
-  /** Whether VIPs are addresses of the node while it serves them (captures anyip and tproxy). */
-  readonly bindsToVip: boolean
-}
+type DecidingFacts = Pick<HandOver, 'standby' | 'bindsToVip'>
 
 export interface FallbackRung {
   readonly mode: FallbackMode
@@ -24,7 +20,7 @@ export interface FallbackRung {
 export function fallbackLadder(
   kernel: KernelCapabilities,
   preference: readonly FallbackMode[],
-  deciding: DecidingMode,
+  deciding: DecidingFacts,
 ): readonly FallbackRung[] {
   return preference.map((mode) => ({ mode, obstacle: obstacleTo(mode, kernel, deciding) }))
 }
@@ -32,7 +28,7 @@ export function fallbackLadder(
 function obstacleTo(
   mode: FallbackMode,
   kernel: KernelCapabilities,
-  { standby, bindsToVip }: DecidingMode,
+  { standby, bindsToVip }: DecidingFacts,
 ): string | undefined {
   const missing = missingOf(kernel, MODE_NEEDS[mode])
   if (missing.length > 0) {

@@ -1,7 +1,6 @@
 /** Puts the automatic switch together: the mode that decides, the rules past the threshold, the selector. */
-import type { RunConfig } from '../../config/run-config.js'
 import { iptablesTool } from '../../kernel/iptables.js'
-import { missingOf, IPV6_NEEDS } from '../mode-needs.js'
+import { familiesOf } from '../mode-needs.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import { chooseMode } from '../choose-mode.js'
 import { startIptables } from '../iptables/start.js'
@@ -58,7 +57,7 @@ async function withFallback(context: ModeContext, parts: Parts): Promise<Running
         ...context,
         keptFlows: () => deciding.handOver.sessionDestinations(),
       })
-  const selector = new ModeSelector(selectorOptions(config))
+  const selector = new ModeSelector(config.auto)
   let lastSwitch: Switch | undefined
   let switches = 0
   const datapath = new AutoDatapath({
@@ -135,20 +134,10 @@ function statusOf(
   }
 }
 
-function selectorOptions({ auto }: RunConfig) {
-  return {
-    thresholds: auto.thresholds,
-    returnPercent: auto.returnPercent,
-    holdDownMs: auto.holdDownMs,
-  }
-}
-
 function counterOf({ run, kernel }: ModeContext, fallback: FallbackMode): ConnectionCounter {
   if (fallback === 'ipvs') return new IpvsCounter()
-  const hasIpv6 = missingOf(kernel, IPV6_NEEDS.iptables).length === 0
-  const families = hasIpv6 ? (['IPv4', 'IPv6'] as const) : (['IPv4'] as const)
   return new RuleCounter(
     run,
-    families.map((family) => iptablesTool(family, kernel.iptablesVariant)),
+    familiesOf(kernel, 'iptables').map((family) => iptablesTool(family, kernel.iptablesVariant)),
   )
 }

@@ -2,7 +2,7 @@
 import type { Clock } from '../../lib/clock.js'
 import { SluiceError } from '../../lib/errors.js'
 import { type RunCommand, runChecked } from '../../kernel/command.js'
-import { restoreRules } from '../../kernel/iptables.js'
+import { LOCK_WAIT, restoreRules } from '../../kernel/iptables.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import {
   baseJumps,
@@ -38,7 +38,6 @@ export interface RestoreReport {
 
 /** Everything is written again after this long, unless the cluster is large. */
 const FULL_SYNC_MS = 3_600_000
-const WAIT = ['-w', '5'] as const
 
 export class FamilyRules {
   readonly #options: FamilyRulesOptions
@@ -85,7 +84,7 @@ export class FamilyRules {
   /** Whether the canary chains are as they were left. Throws SluiceError ERR_TOOL when a tool hangs. */
   async hasCanaries(): Promise<boolean> {
     for (const table of CANARY_TABLES) {
-      const args = [...WAIT, '-t', table, '-C', CANARY_CHAIN, ...wordsOf(CANARY_RULE)]
+      const args = [...LOCK_WAIT, '-t', table, '-C', CANARY_CHAIN, ...wordsOf(CANARY_RULE)]
       if ((await this.#options.run(this.#options.tool, args)).status !== 0) return false
     }
     return true
@@ -137,7 +136,7 @@ export class FamilyRules {
     if (guard !== undefined) await this.#ensureGuard(guard)
     const missing: BaseJump[] = []
     for (const jump of baseJumps(options)) {
-      const args = [...WAIT, '-t', jump.table, '-C', jump.hook, ...wordsOf(jump.rule)]
+      const args = [...LOCK_WAIT, '-t', jump.table, '-C', jump.hook, ...wordsOf(jump.rule)]
       // 1: no such rule. What else is wrong comes out in the restore that follows.
       if ((await run(tool, args)).status !== 0) missing.push(jump)
     }
@@ -154,7 +153,7 @@ export class FamilyRules {
   /** The chain is the kubelet's too: it is never emptied, and may not be there yet. */
   async #ensureGuard(rule: string): Promise<void> {
     const { run, tool } = this.#options
-    const inFilter = [...WAIT, '-t', 'filter']
+    const inFilter = [...LOCK_WAIT, '-t', 'filter']
     const words = [KUBELET_CHAIN, ...wordsOf(rule)]
     // Status 1: it is there already.
     await run(tool, [...inFilter, '-N', KUBELET_CHAIN])

@@ -1,11 +1,10 @@
 /** Puts the iptables mode together: what the kernel lacks is said in one line before anything is touched. */
 import { SluiceError } from '../../lib/errors.js'
-import type { IpFamily } from '../../lib/ip-address.js'
 import { iptablesTool } from '../../kernel/iptables.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import type { Snapshot } from '../../model/snapshot.js'
-import { IPV6_NEEDS, missingOf, MODE_NEEDS } from '../mode-needs.js'
+import { familiesOf, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { passesInvalid } from '../passes-invalid.js'
 import { snapshotLoopbackRouter } from '../route-loopback.js'
 import { ruleModeStatus } from '../rule-mode-status.js'
@@ -19,8 +18,7 @@ import { rulesetOptions } from './ruleset-options.js'
 export function startIptables(context: ModeContext): RunningMode {
   const { config, kernel, run, clock, localAddresses, log } = context
   requireCapabilities(kernel)
-  const hasIpv6 = missingOf(kernel, IPV6_NEEDS.iptables).length === 0
-  const families: readonly IpFamily[] = hasIpv6 ? ['IPv4', 'IPv6'] : ['IPv4']
+  const families = familiesOf(kernel, 'iptables')
   const warn = (message: string): void => {
     log.warn(message)
   }

@@ -13,7 +13,7 @@ import { capabilityOf, type KernelCapabilities } from '../../kernel/probe-capabi
 import type { Snapshot } from '../../model/snapshot.js'
 import { selectEndpoints, vipsOf } from '../../model/vip.js'
 import { Traffic } from '../../observe/traffic.js'
-import { IPV6_NEEDS, missingOf, MODE_NEEDS } from '../mode-needs.js'
+import { familiesOf, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { IpvsFamily } from './ipvs-family.js'
 import { IpvsProxier } from './ipvs-proxier.js'
 import { defaultScheduler, schedulerFor } from './scheduler.js'
@@ -40,8 +40,7 @@ export async function startIpvs(context: IpvsContext) {
     log.warn(problem)
   }
   await setTimeouts(context)
-  const hasIpv6 = missingOf(kernel, IPV6_NEEDS.ipvs).length === 0
-  const families: IpFamily[] = hasIpv6 ? ['IPv4', 'IPv6'] : ['IPv4']
+  const families = familiesOf(kernel, 'ipvs')
   const device = capabilityOf(kernel, 'dummy devices').usable ? 'kube-ipvs0' : 'lo'
   const scheduler = defaultScheduler(config.ipvs.scheduler, config.balancers.name)
   log.info({ families, scheduler, device }, 'virtual servers')

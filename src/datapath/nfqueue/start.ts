@@ -1,7 +1,6 @@
 /** Puts the nfqueue mode together: what the kernel lacks is said in one line before anything is touched. */
 import type { RunConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
-import type { IpFamily } from '../../lib/ip-address.js'
 import type { RunCommand } from '../../kernel/command.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import { Netfilter } from '../../kernel/netfilter.js'
@@ -14,7 +13,7 @@ import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
 import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
 import { readBalancerSettings } from '../../policy/balancer/settings.js'
-import { IPV6_NEEDS, missingOf } from '../mode-needs.js'
+import { familiesOf } from '../mode-needs.js'
 import type { LoadTotals } from '../running-mode.js'
 import { NfqueueProxier } from './nfqueue-proxier.js'
 import { STEERING_TOTALS, SteeringCounters, VERDICT_BUCKETS } from './steering-counters.js'
@@ -61,8 +60,7 @@ export async function startNfqueue(context: NfqueueContext) {
   }
   const sender = new SynSender(warn)
   if (!sender.isUsable) log.warn(NO_RAW_SOCKET)
-  const hasIpv6 = missingOf(kernel, IPV6_NEEDS.nfqueue).length === 0
-  const families: IpFamily[] = hasIpv6 ? ['IPv4', 'IPv6'] : ['IPv4']
+  const families = familiesOf(kernel, 'nfqueue')
   const { thread, queueBufferBytes, eventBufferBytes } = await SteeringThread.start(
     threadOptions(config, { layout, counters, canSendAgain: sender.isUsable }),
     {

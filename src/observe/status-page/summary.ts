@@ -10,16 +10,6 @@ export interface RowSums {
   readonly ejected: number
 }
 
-/** Of the automatic choice of mode, where there is one. */
-interface AutoView {
-  readonly fallback?: string
-  readonly thresholds?: readonly {
-    readonly of: string
-    readonly limit: number
-    readonly value?: number | undefined
-  }[]
-}
-
 export function totalsOf({ traffic, steering }: StatusInputs): Totals {
   const { activeConnections, totalConnections, failedConnections, retries } = traffic.totals()
   const queues = steering?.queues ?? []
@@ -36,9 +26,8 @@ export function totalsOf({ traffic, steering }: StatusInputs): Totals {
 }
 
 export function summaryOf(inputs: StatusInputs, sums: RowSums): Summary {
-  const { snapshot, mode, capture, steering, lastSyncAt, lastSyncError, warnings } = inputs
+  const { snapshot, mode, auto, capture, steering, lastSyncAt, lastSyncError, warnings } = inputs
   const { open, total, failed, retries, waiting, queueDropped } = totalsOf(inputs)
-  const { auto } = inputs as { readonly auto?: AutoView }
   let endpoints = 0
   for (const state of snapshot.servicePorts.values()) endpoints += state.endpoints.length
   const gauges: Gauge[] = (auto?.thresholds ?? []).map(({ of, limit, value }) => ({
@@ -48,7 +37,7 @@ export function summaryOf(inputs: StatusInputs, sums: RowSums): Summary {
   }))
   return {
     mode,
-    modeDetail: capture ?? (auto?.fallback === undefined ? '' : `then ${auto.fallback}`),
+    modeDetail: capture ?? (auto === undefined ? '' : `then ${auto.fallback}`),
     countsConnections: mode === 'userspace' || mode === 'nfqueue',
     gauges,
     uptimeSeconds: inputs.uptimeSeconds,
