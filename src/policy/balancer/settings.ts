@@ -60,7 +60,10 @@ type NumericSetting = Exclude<
 >
 
 /** Annotations after `kube-sluice.io/balancer-`. */
-const PARAMETERS: ReadonlyMap<string, { key: NumericSetting; type: ValueType<number> }> = new Map([
+export const BALANCER_PARAMETERS: ReadonlyMap<
+  string,
+  { key: NumericSetting; type: ValueType<number> }
+> = new Map([
   ['maglev-table-size', { key: 'maglevTableSize', type: MAGLEV_TABLE_SIZE }],
   ['hash-balance-factor', { key: 'hashBalanceFactor', type: HASH_BALANCE_FACTOR }],
   ['peak-ewma-decay', { key: 'peakEwmaDecayMs', type: PEAK_EWMA_DECAY }],
@@ -95,7 +98,7 @@ export function readBalancerSettings(port: Annotated, defaults: BalancerDefaults
       continue
     }
     if (!annotation.startsWith(PREFIX)) continue
-    const parameter = PARAMETERS.get(annotation.slice(PREFIX.length))
+    const parameter = BALANCER_PARAMETERS.get(annotation.slice(PREFIX.length))
     if (parameter === undefined) {
       report(annotation, unknownParameter(annotation))
       continue
@@ -114,7 +117,7 @@ function unknownBalancer(text: string, used: string): string {
 }
 
 function unknownParameter(annotation: string): string {
-  const names = [...PARAMETERS.keys()].map((name) => `${PREFIX}${name}`)
+  const names = [...BALANCER_PARAMETERS.keys()].map((name) => `${PREFIX}${name}`)
   const nearest = nearestName(annotation, names)
   return `is not known and ignored${nearest === undefined ? '' : `; did you mean kube-sluice.io/${nearest}?`}`
 }
