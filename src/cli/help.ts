@@ -25,7 +25,7 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
   },
   render: {
     summary: 'print the rules that a mode would load, and touch nothing',
-    usage: 'render --proxy-mode iptables|nftables --manifests PATH [options of run]',
+    usage: 'render --proxy-mode iptables|ipvs|nftables --manifests PATH [options of run]',
     examples: [
       'kube-sluice render --proxy-mode nftables --manifests all.yaml --hostname-override node-a',
     ],

@@ -4,6 +4,7 @@
  */
 import type { ProxyMode, RunConfig } from '../config/run-config.js'
 import { renderIptables } from '../datapath/iptables/render.js'
+import { renderIpvs } from '../datapath/ipvs/render.js'
 import { renderNftables } from '../datapath/nftables/render.js'
 import type { RenderRules } from '../datapath/running-mode.js'
 import { localAddresses } from '../kernel/local-address.js'
@@ -17,6 +18,7 @@ export interface RenderOutput {
 
 const RENDERERS: Partial<Readonly<Record<ProxyMode, RenderRules>>> = {
   iptables: renderIptables,
+  ipvs: renderIpvs,
   nftables: renderNftables,
 }
 

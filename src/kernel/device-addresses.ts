@@ -5,9 +5,19 @@
 import { hostRange, type IpFamily, parseIpAddress } from '../lib/ip-address.js'
 import { commandFailure, type RunCommand } from './command.js'
 
+export interface AddressChange {
+  readonly remove: readonly string[]
+  readonly add: readonly string[]
+}
+
+/** What makes a dummy device: words for ip(8). It is down then. */
+export function dummyDeviceArgs(device: string): readonly string[] {
+  return ['link', 'add', device, 'type', 'dummy']
+}
+
 /** Makes the dummy device when there is no device of that name; leaves it down. Throws ERR_TOOL. */
 export async function ensureDummyDevice(run: RunCommand, device: string): Promise<void> {
-  const args = ['link', 'add', device, 'type', 'dummy']
+  const args = dummyDeviceArgs(device)
   const result = await run('ip', args)
   if (result.status !== 0 && !/File exists/.test(result.stderr)) {
     throw commandFailure('ip', args, result)
@@ -41,6 +51,17 @@ export async function listDeviceAddresses(
     .filter((address) => address !== undefined)
 }
 
+/** Lines for `ip -batch` that remove and add addresses. */
+export function deviceAddressLines(device: string, change: AddressChange): string[] {
+  return [
+    ...change.remove.map((address) => `addr del ${hostRange(address).text} dev ${device}`),
+    // `replace` is silent about an address that is there.
+    ...change.add.map(
+      (address) => `addr replace ${hostRange(address).text} dev ${device}${noDad(address)}`,
+    ),
+  ]
+}
+
 /**
  * Removes and adds addresses in one run of `ip -batch`. Those that are gone or there already are
  * fine. Throws SluiceError ERR_TOOL.
@@ -48,15 +69,9 @@ export async function listDeviceAddresses(
 export async function changeDeviceAddresses(
   run: RunCommand,
   device: string,
-  { remove, add }: { readonly remove: readonly string[]; readonly add: readonly string[] },
+  change: AddressChange,
 ): Promise<void> {
-  const lines = [
-    ...remove.map((address) => `addr del ${hostRange(address).text} dev ${device}`),
-    // `replace` is silent about an address that is there.
-    ...add.map(
-      (address) => `addr replace ${hostRange(address).text} dev ${device}${noDad(address)}`,
-    ),
-  ]
+  const lines = deviceAddressLines(device, change)
   if (lines.length === 0) return
   const args = ['-force', '-batch', '-']
   const result = await run('ip', args, `${lines.join('\n')}\n`)

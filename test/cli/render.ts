@@ -30,6 +30,20 @@ t.test('nftables: the rules, and the elements of this cluster', async (t) => {
   t.match(stdout, /^add table ip kube-sluice\ndelete table ip kube-sluice\ntable ip kube-sluice {/)
 })
 
+t.test('ipvs: a part for each tool, in the order of a sync', async (t) => {
+  const { stdout, status } = render('--proxy-mode', 'ipvs', ...PODS)
+  t.equal(status, 0)
+  const heads = stdout.split('\n').filter((line) => line.startsWith('# '))
+  t.strictSame(heads.slice(0, 5), [
+    '# ip -batch -',
+    '# ipset restore',
+    '# iptables-restore --noflush',
+    '# ipvsadm -R',
+    '# ip -4 -force -batch -',
+  ])
+  t.match(stdout, '-a -t 10.96.0.10:80 -r 10.244.1.2:8080 -m -w 2\n')
+})
+
 t.test('flags of run have their effect', async (t) => {
   const all = render('--proxy-mode', 'iptables', '--masquerade-all').stdout
   t.match(all, /cluster IP" -m tcp -p tcp -d 10.96.0.10 --dport 80 -j KUBE-MARK-MASQ/)
@@ -41,7 +55,7 @@ t.test('a mode without rules is refused in one line', async (t) => {
   t.equal(stdout, '')
   t.match(
     stderr,
-    /--proxy-mode userspace has no rules to print; choose one of: iptables, nftables\n$/,
+    /--proxy-mode userspace has no rules to print; choose one of: iptables, ipvs, nftables\n$/,
   )
 })
 

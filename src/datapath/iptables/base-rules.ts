@@ -27,6 +27,13 @@ export const CANARY_TABLES: readonly IptablesTable[] = ['mangle', 'nat', 'filter
 export const CANARY_RULE =
   '-m comment --comment "kube-sluice: shows that nobody has flushed this table"'
 
+/** The canary chains, as text for a restore. */
+export function canaryText(): string {
+  return CANARY_TABLES.map(
+    (table) => `*${table}\n:${CANARY_CHAIN} - [0:0]\n-A ${CANARY_CHAIN} ${CANARY_RULE}\nCOMMIT\n`,
+  ).join('')
+}
+
 /** Chains that hold no rules of Service ports. */
 export function baseChains(options: RuleOptions): readonly BaseChain[] {
   const mark = masqueradeMark(options)

@@ -9,6 +9,7 @@ import {
   CANARY_CHAIN,
   CANARY_RULE,
   CANARY_TABLES,
+  canaryText,
   KUBELET_CHAIN,
   loopbackGuard,
   type BaseJump,
@@ -123,10 +124,7 @@ export class FamilyRules {
 
   async #ensureCanaries(): Promise<void> {
     const { run, tool } = this.#options
-    const text = CANARY_TABLES.map(
-      (table) => `*${table}\n:${CANARY_CHAIN} - [0:0]\n-A ${CANARY_CHAIN} ${CANARY_RULE}\nCOMMIT\n`,
-    ).join('')
-    await restoreRules(run, tool, text)
+    await restoreRules(run, tool, canaryText())
   }
 
   /** Those that are missing, at the top of their chains, one restore for all. */

@@ -1,11 +1,12 @@
 /**
  * What the iptables mode would load, as text for `iptables-restore --noflush` and, after it, for
- * `ip6tables-restore --noflush`. The canary chains and the rule of KUBE-FIREWALL, which is shared with
- * the kubelet, are made one by one and are not in it.
+ * `ip6tables-restore --noflush`, with the canary chains. The chain KUBE-FIREWALL is the kubelet's too:
+ * a restore would empty it, so the commands for it stand before the text, as a comment.
  */
+import { iptablesTool } from '../../kernel/iptables.js'
 import { passesInvalid } from '../passes-invalid.js'
 import type { RenderRules } from '../running-mode.js'
-import { baseJumps } from './base-rules.js'
+import { baseJumps, canaryText, KUBELET_CHAIN, loopbackGuard } from './base-rules.js'
 import { restoreText, type TablePlan } from './restore-text.js'
 import { rulesetOptions } from './ruleset-options.js'
 import { fullPlan, rulesetOf } from './ruleset.js'
@@ -24,7 +25,19 @@ export const renderIptables: RenderRules = (snapshot, config, localAddresses) =>
       filter: withJumps('filter', filter),
       nat: withJumps('nat', nat),
     })
-    return `# ${family === 'IPv4' ? 'iptables' : 'ip6tables'}-restore --noflush\n${text}`
+    const tool = iptablesTool(family, '')
+    const guard = loopbackGuard(ruleset.options)
+    return [
+      ...(guard === undefined ? [] : guardLines(tool, guard)),
+      `# ${tool}-restore --noflush\n`,
+      canaryText(),
+      text,
+    ].join('')
   })
   return { text: texts.join(''), warnings: [] }
+}
+
+function guardLines(tool: string, guard: string): readonly string[] {
+  const chain = `# ${tool} -t filter`
+  return [`${chain} -N ${KUBELET_CHAIN}\n`, `${chain} -A ${KUBELET_CHAIN} ${guard}\n`]
 }

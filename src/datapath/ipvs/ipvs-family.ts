@@ -26,8 +26,8 @@ import { OwnedSets } from '../../kernel/owned-sets.js'
 import type { DesiredState } from './desired-state.js'
 import { Drains } from './drains.js'
 import { isOurs, NODE_PORT_SETS, nodePortOf, splitByOwner } from './ownership.js'
-import { ipvsChains, type RuleOptions } from './rules.js'
-import { IPVS_SET_NAMES, IPVS_SETS, type IpvsSetName } from './sets.js'
+import { type FamilyRules, ipvsChains } from './rules.js'
+import { ipSetsOf, type IpvsSetName } from './sets.js'
 import { RuleTable } from './rule-table.js'
 import type { VipAddresses } from './vip-addresses.js'
 
@@ -41,8 +41,6 @@ export interface IpvsFamilyOptions {
   readonly gracefulPeriodMs: number
   readonly excludeCidrs: readonly IpRange[]
 }
-
-export type FamilyRules = Omit<RuleOptions, 'family' | 'shortCircuits' | 'closedToNode'>
 
 /** What the kernel has of ours. */
 interface Applied {
@@ -115,7 +113,7 @@ export class IpvsFamily {
     const { removals, changes } = diffVirtualServers(present.servers, target)
     if (unbound.length > 0) await addresses.change(unbound, [])
     const refused = [...(await changeVirtualServers(run, removals))]
-    await this.#sets.sync(this.#ipSets(state, bound), verify)
+    await this.#sets.sync(ipSetsOf(this.#options.family, state.entries, bound), verify)
     const chains = ipvsChains({ ...rules, ...state, family: this.#options.family })
     warnings.push(...(await this.#rules.sync(chains, verify)))
     refused.push(...(await changeVirtualServers(run, changes)))
@@ -129,16 +127,6 @@ export class IpvsFamily {
 
   #isExcluded(address: string): boolean {
     return this.#options.excludeCidrs.some((range) => rangeContains(range, address))
-  }
-
-  #ipSets(state: DesiredState, bound: ReadonlySet<string>) {
-    const { family } = this.#options
-    return IPVS_SET_NAMES.map((name) => ({
-      name,
-      type: IPVS_SETS[name][0],
-      family,
-      entries: [...(name === 'KUBE-IPVS-IPS' ? bound : (state.entries.get(name) ?? []))],
-    }))
   }
 
   /** What of ours is in the kernel, and who else is there. */

@@ -5,27 +5,14 @@
  */
 import type { Clock } from '../../lib/clock.js'
 import { messageOf } from '../../lib/errors.js'
-import { familyOf, type IpFamily, type IpRange } from '../../lib/ip-address.js'
+import type { IpFamily } from '../../lib/ip-address.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
-import { nodePortAddressesOf } from '../../model/node-port-addresses.js'
-import { podRanges } from '../../model/pod-ranges.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import { Verification } from '../userspace/capture-options.js'
 import { type DesiredState, desiredState, PartCache } from './desired-state.js'
-import type { FamilyRules, IpvsFamily } from './ipvs-family.js'
-import type { PartOptions } from './port-part.js'
-
-export interface IpvsSettings {
-  readonly clusterCidrs: readonly IpRange[]
-  readonly detectLocalMode: 'ClusterCIDR' | 'NodeCIDR'
-  readonly masqueradeAll: boolean
-  readonly nodePortAddresses: 'primary' | readonly IpRange[]
-  /** One bit. */
-  readonly masqueradeMark: number
-  /** For Services without the annotation. */
-  readonly scheduler: string
-}
+import type { IpvsFamily } from './ipvs-family.js'
+import { familyRulesOf, type IpvsSettings, partOptionsOf } from './ipvs-settings.js'
 
 export interface IpvsProxierOptions {
   readonly settings: IpvsSettings
@@ -89,13 +76,14 @@ export class IpvsProxier implements Datapath {
   async #bring(snapshot: Snapshot): Promise<SyncResult> {
     this.#snapshot = snapshot
     const verify = this.#verification.isDue()
+    const { settings } = this.#options
     const own = this.#options.localAddresses()
     const warnings: string[] = []
     const failures: unknown[] = []
     for (const [family, kernel] of this.#options.families) {
-      const options = this.#partOptions(snapshot, family, own)
+      const options = partOptionsOf(family, snapshot, own, settings)
       const state = desiredState(snapshot, options, this.#caches[family])
-      const rules = this.#rules(snapshot, family)
+      const rules = familyRulesOf(family, snapshot, settings)
       try {
         warnings.push(...(await kernel.bring(state, rules, options.ownAddresses, verify)))
         this.#states.set(family, state)
@@ -111,33 +99,6 @@ export class IpvsProxier implements Datapath {
     }
     if (verify) this.#verification.done()
     return { warnings }
-  }
-
-  #partOptions(
-    { node }: Snapshot,
-    family: IpFamily,
-    localAddresses: readonly LocalAddress[],
-  ): PartOptions {
-    const { nodePortAddresses, scheduler } = this.#options.settings
-    const own = localAddresses.filter((one) => one.family === family)
-    return {
-      family,
-      nodePortAddresses: nodePortAddressesOf(family, node, {
-        localAddresses,
-        nodePortAddresses,
-        // IPVS sends nothing from a loopback address to elsewhere.
-        localhostNodePorts: false,
-      }),
-      ownAddresses: new Set(own.map(({ address }) => address)),
-      nodeIps: node.addresses.filter((address) => familyOf(address) === family),
-      defaultScheduler: scheduler,
-    }
-  }
-
-  #rules({ node }: Snapshot, family: IpFamily): FamilyRules {
-    const { masqueradeAll, masqueradeMark } = this.#options.settings
-    const range = podRanges(node, this.#options.settings).find((one) => one.family === family)
-    return { masqueradeAll, masqueradeMark, podRange: range?.text }
   }
 
   #checkDrains(): void {

@@ -33,6 +33,9 @@ export interface RuleOptions {
   readonly closedToNode: readonly VirtualServer[]
 }
 
+/** Those that do not come from Services. */
+export type FamilyRules = Omit<RuleOptions, 'family' | 'shortCircuits' | 'closedToNode'>
+
 const MASQ = '-j KUBE-MARK-MASQ'
 const NEW = '-m conntrack --ctstate NEW'
 

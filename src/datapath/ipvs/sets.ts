@@ -2,6 +2,7 @@
  * The ipsets of the ipvs mode. Names, types and comments are kube-proxy's; KUBE-SLUICE- ones are
  * what it does not have. Source: kube-proxy pkg/proxy/ipvs/ipset.go, proxier.go (ipsetInfo).
  */
+import type { IpFamily } from '../../lib/ip-address.js'
 import type { IpSet } from '../../kernel/ipset.js'
 
 type SetDefinition = readonly [type: IpSet['type'], comment: string]
@@ -71,5 +72,16 @@ export type IpvsSetName = keyof typeof IPVS_SETS
 
 export const IPVS_SET_NAMES = Object.keys(IPVS_SETS) as readonly IpvsSetName[]
 
-/** Entries by set. */
-export type SetEntries = ReadonlyMap<IpvsSetName, readonly string[]>
+/** The sets of one family with their entries. `bound`: what KUBE-IPVS-IPS holds. */
+export function ipSetsOf(
+  family: IpFamily,
+  entries: ReadonlyMap<IpvsSetName, ReadonlySet<string>>,
+  bound: ReadonlySet<string>,
+): readonly IpSet[] {
+  return IPVS_SET_NAMES.map((name) => ({
+    name,
+    type: IPVS_SETS[name][0],
+    family,
+    entries: [...(name === 'KUBE-IPVS-IPS' ? bound : (entries.get(name) ?? []))],
+  }))
+}

@@ -16,7 +16,8 @@ import { Traffic } from '../../observe/traffic.js'
 import { familiesOf, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { IpvsFamily } from './ipvs-family.js'
 import { IpvsProxier } from './ipvs-proxier.js'
-import { defaultScheduler, schedulerFor } from './scheduler.js'
+import { type IpvsSettings, ipvsSettings } from './ipvs-settings.js'
+import { schedulerFor } from './scheduler.js'
 import { setIpvsParameters } from './sysctls.js'
 import { DummyDeviceAddresses, LocalRouteAddresses } from './vip-addresses.js'
 
@@ -42,9 +43,10 @@ export async function startIpvs(context: IpvsContext) {
   await setTimeouts(context)
   const families = familiesOf(kernel, 'ipvs')
   const device = capabilityOf(kernel, 'dummy devices').usable ? 'kube-ipvs0' : 'lo'
-  const scheduler = defaultScheduler(config.ipvs.scheduler, config.balancers.name)
+  const settings = ipvsSettings(config)
+  const { scheduler } = settings
   log.info({ families, scheduler, device }, 'virtual servers')
-  const datapath = makeProxier(context, families, scheduler)
+  const datapath = makeProxier(context, families, settings)
   const traffic = new Traffic()
   return {
     datapath,
@@ -66,21 +68,14 @@ export async function startIpvs(context: IpvsContext) {
 function makeProxier(
   context: IpvsContext,
   families: readonly IpFamily[],
-  scheduler: string,
+  settings: IpvsSettings,
 ): IpvsProxier {
   const { config, kernel, run, clock, localAddresses, log } = context
   const Addresses = capabilityOf(kernel, 'dummy devices').usable
     ? DummyDeviceAddresses
     : LocalRouteAddresses
   return new IpvsProxier({
-    settings: {
-      clusterCidrs: config.clusterCidrs,
-      detectLocalMode: config.detectLocalMode,
-      masqueradeAll: config.masqueradeAll,
-      nodePortAddresses: config.nodePortAddresses,
-      masqueradeMark: 2 ** config.iptablesMasqueradeBit,
-      scheduler,
-    },
+    settings,
     clock,
     localAddresses,
     warn: (message) => {
