@@ -20,9 +20,10 @@ export interface SourceOptions {
 
 /**
  * The sources that may reach a VIP of that kind, by loadBalancerSourceRanges (which only guard
- * load-balancer IPs, and as in kube-proxy's nftables mode whether or not there are endpoints) and
- * by externalTrafficPolicy Local: while no local endpoint is usable but others are, only pods and
- * the node are served, by being short-circuited. An empty list drops everyone.
+ * load-balancer IPs, and as in kube-proxy's iptables mode only while there is any endpoint: without
+ * one everyone is refused) and by externalTrafficPolicy Local: while no local endpoint is usable but
+ * others are, only pods and the node are served, by being short-circuited. An empty list drops
+ * everyone.
  */
 export function allowedSources(
   state: ServicePortState,
@@ -30,7 +31,9 @@ export function allowedSources(
   options: SourceOptions,
 ): 'all' | readonly IpRange[] {
   const ranges =
-    kind === 'load-balancer-ip' ? loadBalancerSources(state.servicePort, options.nodeIps) : 'all'
+    kind === 'load-balancer-ip' && state.hasAny
+      ? loadBalancerSources(state.servicePort, options.nodeIps)
+      : 'all'
   const onlyShortCircuited =
     kind !== 'cluster-ip' &&
     state.servicePort.externalPolicyLocal &&
@@ -38,6 +41,11 @@ export function allowedSources(
     state.local.length === 0
   if (!onlyShortCircuited) return ranges
   return ranges === 'all' ? options.localSources : intersectRanges(ranges, options.localSources)
+}
+
+/** For whoever asks allowedSources about loadBalancerSourceRanges alone. */
+export function withoutPolicy(state: ServicePortState): ServicePortState {
+  return { ...state, servicePort: { ...state.servicePort, externalPolicyLocal: false } }
 }
 
 /**

@@ -56,11 +56,11 @@ const ROWS: readonly Row[] = [
     expected: ['198.51.100.0/24', '192.168.0.0/24', '203.0.113.1/32', '203.0.113.2/32'],
   },
   {
-    name: 'ranges guard a port without any endpoint as well',
+    name: 'ranges guard no port without any endpoint: everyone is refused',
     port: { ...GUARDED, ...LOCAL_POLICY },
     state: { hasAny: false },
     kinds: ['load-balancer-ip'],
-    expected: ['198.51.100.0/24'],
+    expected: 'all',
   },
   {
     name: 'external Local with local endpoints lets everyone come',

@@ -24,6 +24,8 @@ export const MODES = {
   },
   nfqueue: { flags: ['--proxy-mode', 'nfqueue'] },
   'iptables-nft': { flags: ['--proxy-mode', 'iptables'], tools: 'nft' },
+  'iptables-legacy': { flags: ['--proxy-mode', 'iptables'], tools: 'legacy' },
+  nftables: { flags: ['--proxy-mode', 'nftables'] },
 } as const satisfies Record<string, SuiteMode>
 
 export type ModeName = keyof typeof MODES

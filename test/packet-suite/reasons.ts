@@ -1,7 +1,6 @@
 /** Differences that several cases share, with their reasons. */
 import {
   type Difference,
-  DROPPED,
   masqueraded,
   PASSED,
   REJECTED,
@@ -20,17 +19,6 @@ const isOfTheNode: Difference = {
 export const LOCAL_VIP: Except = {
   'userspace-anyip': isOfTheNode,
   'userspace-tproxy': isOfTheNode,
-}
-
-const looksFirst: Difference = {
-  expect: DROPPED,
-  why: 'source ranges are looked at before anything else, as in the nftables mode of kube-proxy',
-}
-
-/** Out of range at a load-balancer IP that has no endpoints. */
-export const RANGES_FIRST: Except = {
-  'userspace-redirect': looksFirst,
-  nfqueue: looksFirst,
 }
 
 /** An endpoint that shares the node's network: the relay meets it there. */
@@ -61,4 +49,5 @@ const notInOutput: Difference = {
 /** The node itself at an external or load-balancer IP without endpoints. */
 export const NOT_IN_OUTPUT: Except = {
   'iptables-nft': notInOutput,
+  'iptables-legacy': notInOutput,
 }

@@ -6,7 +6,7 @@ import { familyOf } from '../../lib/ip-address.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState } from '../../model/snapshot.js'
-import { allowedSources } from '../../model/allowed-sources.js'
+import { allowedSources, withoutPolicy } from '../../model/allowed-sources.js'
 import type { Vip, VipKind } from '../../model/vip.js'
 import { addressWords } from '../../packet/address-words.js'
 
@@ -63,7 +63,7 @@ export function packVips(
   nodeIps: readonly string[],
 ): readonly PackedVip[] {
   // Policies are the picker's: of what allowedSources says only the ranges matter here.
-  const open = { ...state, hasAny: false }
+  const open = withoutPolicy(state)
   return vips.map(({ kind, address, port }) => {
     const sources = allowedSources(open, kind, { localSources: [], nodeIps })
     const texts = sources === 'all' ? undefined : sources.map(({ text }) => text)

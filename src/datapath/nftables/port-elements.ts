@@ -122,10 +122,12 @@ class PortElementsBuilder {
     this.#push(slotSet(door, scope), slotElements(key, slots.data, slots.count))
   }
 
-  /** Who is dropped before DNAT; drop beats reject (reference 1.3, firewall detail). */
+  /** Who is dropped before DNAT; nobody without endpoints (reference 1.3, firewall detail). */
   #addGuard(door: Door, { kind }: Vip, key: Uint8Array, nodeIps: readonly string[]): void {
     const { servicePort, hasAny, local } = this.#state
-    const isWithoutLocal = hasAny && local.length === 0
+    // Everyone is refused then, as in the iptables mode: kube-proxy's nftables mode drops here.
+    if (!hasAny) return
+    const isWithoutLocal = local.length === 0
     if (kind === 'cluster-ip') {
       if (isWithoutLocal && servicePort.internalPolicyLocal) this.#guard(door, key, 'guard-drop')
       return

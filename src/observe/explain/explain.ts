@@ -4,7 +4,7 @@
  * changes no balancer's state: where several endpoints may be picked, all are named with their share.
  */
 import { hostRange, rangeContains, type IpRange } from '../../lib/ip-address.js'
-import { allowedSources } from '../../model/allowed-sources.js'
+import { allowedSources, withoutPolicy } from '../../model/allowed-sources.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import { needsMasquerade } from '../../model/masquerade.js'
 import { servicePortName, type ServicePort } from '../../model/service-port.js'
@@ -168,7 +168,7 @@ function findVip(
 function mayCome(client: string, { state, vip }: Met, context: ExplainContext): boolean {
   const { nodeIps, podRanges } = context
   const localSources = [...podRanges, ...nodeIps.map(hostRange)]
-  const allowed = allowedSources({ ...state, hasAny: false }, vip.kind, { localSources, nodeIps })
+  const allowed = allowedSources(withoutPolicy(state), vip.kind, { localSources, nodeIps })
   return allowed === 'all' || allowed.some((range) => rangeContains(range, client))
 }
 

@@ -7,7 +7,6 @@ import {
   type SuiteService,
   type Topic,
 } from '../packet-case.js'
-import { RANGES_FIRST } from '../reasons.js'
 import { type Place, SOURCES } from '../place.js'
 
 type Who = 'outside' | 'node' | 'pod'
@@ -143,7 +142,7 @@ export const sourceRanges: Topic = {
       spec: only('outside'),
       cases: [
         { from: 'outside', to: 'load-balancer-ip', expect: REJECTED },
-        { from: 'pod', to: 'load-balancer-ip', expect: REJECTED, except: RANGES_FIRST },
+        { from: 'pod', to: 'load-balancer-ip', expect: REJECTED },
       ],
     },
     {
