@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { messageOf, SluiceError } from '../lib/errors.js'
 import { isAlive, removeLeftOvers } from '../kernel/netns.js'
+import { hasColour } from './paint.js'
 import { play } from './demo/script.js'
 import { Show } from './demo/show.js'
 import { type Load, Stage } from './demo/stage.js'
@@ -77,7 +78,7 @@ async function perform(stage: Stage, options: DemoOptions): Promise<number> {
     services: stage.services,
     durationMs,
     isInteractive: interactive,
-    hasColour: interactive && hasColour(),
+    hasColour: interactive && hasColour(process.stdout),
     size: () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 }),
     write,
   })
@@ -177,9 +178,4 @@ function removeOldFolders(): void {
     if (!Number.isInteger(pid) || (pid !== process.pid && isAlive(pid))) continue
     rmSync(path.join(tmpdir(), name), { recursive: true, force: true })
   }
-}
-
-/** https://no-color.org: present and not empty means none. */
-function hasColour(): boolean {
-  return (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb'
 }

@@ -5,8 +5,8 @@ import { formatAddress } from '../lib/ip-address.js'
 import type { Explanation } from '../observe/explain/explain.js'
 import { parseQuestion, type Question } from '../observe/explain/question.js'
 import { explainWith } from './explain-context.js'
+import { fetchText } from './fetch-text.js'
 import { proxyUrl } from './proxy-url.js'
-import { fetchText } from './status.js'
 import { readSnapshot } from './read-snapshot.js'
 
 export interface ExplainOutput {

@@ -6,6 +6,7 @@ import {
   type CommandName,
   type OptionRow,
 } from '../config/options.js'
+import { wrapText } from './wrap-text.js'
 
 interface CommandHelp {
   readonly summary: string
@@ -38,8 +39,12 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
   },
   status: {
     summary: 'show Services, endpoints and connections of the running proxy',
-    usage: 'status [--watch] [-n NAMESPACE] [-o table|json]',
-    examples: ['kube-sluice status --watch', 'kube-sluice status -o json | jq .totals'],
+    usage: 'status [--watch] [-n NAMESPACE] [--sort COLUMN] [--filter TEXT] [-o table|json]',
+    examples: [
+      'kube-sluice status --watch',
+      'kube-sluice status --sort state',
+      'kube-sluice status -o json | jq .totals',
+    ],
   },
   explain: {
     summary: 'say why a connection goes where it goes',
@@ -116,24 +121,10 @@ function optionHelp(row: OptionRow): string[] {
     row.default === undefined || row.default === '' ? '' : ` (default ${row.default})`,
   ].join('')
   // A long choice of words is broken between them, under the flag.
-  const [first = '', ...more] = wrap(`  ${short}--${row.flag}${value}`, width(), '|')
+  const [first = '', ...more] = wrapText(`  ${short}--${row.flag}${value}`, width(), '|')
   return [
     first,
     ...more.map((line) => `        ${line}`),
-    ...wrap(`${row.help}${notes}`, width() - 8).map((line) => `        ${line}`),
+    ...wrapText(`${row.help}${notes}`, width() - 8).map((line) => `        ${line}`),
   ]
-}
-
-/** Lines of at most that many columns where words allow it; a `|` stays at the end of its line. */
-function wrap(text: string, columns: number, between: ' ' | '|' = ' '): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(between)) {
-    if (line !== '' && line.length + word.length + 1 > columns) {
-      lines.push(between === '|' ? `${line}|` : line)
-      line = ''
-    }
-    line = line === '' ? word : `${line}${between}${word}`
-  }
-  return [...lines, line]
 }

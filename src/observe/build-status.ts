@@ -2,6 +2,7 @@
 import { formatAddress } from '../lib/ip-address.js'
 import { servicePortName } from '../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
+import { endpointState } from './endpoint-state.js'
 import type {
   EndpointStatus,
   EndpointHealthStatus,
@@ -102,6 +103,7 @@ function servicePortStatus(
     retries: counts.retries,
     endpoints: endpoints.map((endpoint): EndpointStatus => {
       const health = healthOf(endpoint.id)
+      const ejected = ejectedSince(endpoint.id)
       const { activeConnections, totalConnections, connectFailures } = counts.endpoint(endpoint.id)
       return {
         address: endpoint.id,
@@ -113,11 +115,16 @@ function servicePortStatus(
         terminating: endpoint.isTerminating,
         local: endpoint.isLocal,
         inUse: inUse.has(endpoint.id),
+        state: endpointState(endpoint, {
+          isInUse: inUse.has(endpoint.id),
+          isUp: health?.isUp,
+          isEjected: ejected !== undefined,
+        }),
         weight: endpoint.weight,
         activeConnections,
         totalConnections,
         connectFailures,
-        ejectedSince: ejectedSince(endpoint.id)?.toISOString(),
+        ejectedSince: ejected?.toISOString(),
         health: health && { ...health, since: health.since?.toISOString() },
       }
     }),

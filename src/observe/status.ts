@@ -1,6 +1,7 @@
 /** The document behind `/status` and `kube-sluice status -o json`. Stable: fields are only ever added. */
 import type { CaptureName, ProxyMode } from '../config/run-config.js'
 import type { PluginCounts } from '../policy/balancer/plugin.js'
+import type { EndpointState } from './endpoint-state.js'
 
 /** Health of an endpoint as its Service's check sees it. */
 export interface EndpointHealthStatus {
@@ -28,6 +29,8 @@ export interface EndpointStatus {
   readonly local: boolean
   /** Whether new connections may go there now. */
   readonly inUse: boolean
+  /** All of this in a word: `up`, `down`, `ejected`, `draining`, `terminating`, `not ready`, `unused`. */
+  readonly state: EndpointState
   /** 0: it is drained. */
   readonly weight: number
   readonly activeConnections: number

@@ -3,6 +3,7 @@
  * cut to the width, and painted last, so that escape sequences never count as columns.
  */
 import { formatAt, formatMs, type Frame, type PodRow, type ServiceRows, shareOf } from './frame.js'
+import { painted, type Paint } from '../paint.js'
 
 export interface TableOptions {
   readonly columns: number
@@ -10,21 +11,11 @@ export interface TableOptions {
   readonly hasColour: boolean
 }
 
-type Paint = 'plain' | 'bold' | 'dim' | 'green' | 'red' | 'yellow'
-
 interface Line {
   readonly text: string
   readonly paint: Paint
 }
 
-const SGR: Readonly<Record<Paint, string>> = {
-  plain: '',
-  bold: '1',
-  dim: '2',
-  green: '32',
-  red: '31',
-  yellow: '33',
-}
 const PROGRESS_CELLS = 20
 /** Columns left of the bar: see podLine. */
 const BEFORE_BAR = 52
@@ -115,7 +106,5 @@ function totalsLines(frame: Frame): readonly Line[] {
 }
 
 function paint(line: Line, options: TableOptions): string {
-  const text = line.text.slice(0, options.columns)
-  const code = SGR[line.paint]
-  return options.hasColour && code !== '' ? `\u001b[${code}m${text}\u001b[0m` : text
+  return painted(line.text.slice(0, options.columns), line.paint, options.hasColour)
 }

@@ -30,10 +30,23 @@ export const OUTPUT_OPTIONS = {
     short: 'n',
     help: 'show the Services of one namespace',
   }),
+  sort: row(
+    'sort',
+    oneOf(['name', 'state', 'open', 'rate', 'total', 'failed', 'retries']),
+    'name',
+    {
+      ...STATUS,
+      help: 'order of the Services: by name, the ones with problems first, or by a column',
+    },
+  ),
+  filter: optional('filter', text('TEXT'), {
+    ...STATUS,
+    help: 'show the Services in whose names, addresses, Pods, states or balancer this text is',
+  }),
   watch: row('watch', switchType(), 'false', {
     ...STATUS,
     short: 'w',
-    help: 'show it again every second, with rates, until q or Ctrl-C',
+    help: 'show it again every second, with rates, until q or Ctrl-C; on a terminal in place, with keys: ? shows them',
   }),
   seconds: optional('seconds', integer(1, 86_400), {
     section: 'Output',

@@ -1,5 +1,6 @@
 /** Why an endpoint of a Service port is not among those that a new connection may go to. Pure. */
 import type { Endpoint } from '../../model/endpoint.js'
+import { endpointState } from '../endpoint-state.js'
 
 export interface KnownHealth {
   readonly isUp: boolean
@@ -13,20 +14,29 @@ export function whyLeftOut(
   scope: 'cluster' | 'local',
   health: KnownHealth | undefined,
 ): string {
-  if (endpoint.weight === 0) return 'draining: its weight is 0'
   if (scope === 'local' && !endpoint.isLocal) {
     return `on ${endpoint.nodeName === undefined ? 'another node' : `node ${endpoint.nodeName}`}, and the policy is Local`
   }
-  if (endpoint.isTerminating) {
-    return endpoint.isServing
-      ? 'terminating: serves only while no endpoint is ready'
-      : 'terminating, and it does not serve any more'
+  switch (endpointState(endpoint, { isInUse: false, isUp: health?.isUp, isEjected: false })) {
+    case 'terminating':
+      return endpoint.isServing
+        ? 'terminating: serves only while no endpoint is ready'
+        : 'terminating, and it does not serve any more'
+    case 'not ready':
+      return 'not ready'
+    case 'draining':
+      return 'draining: its weight is 0'
+    case 'down':
+      return unhealthy(health)
+    case 'ejected':
+    case 'up':
+    case 'unused':
+      return 'topology hints: it is meant for another zone or node'
   }
-  if (!endpoint.isReady) return 'not ready'
-  if (health?.isUp === false) {
-    const since = health.since === undefined ? '' : ` since ${health.since.toISOString()}`
-    const reason = health.reason === undefined ? '' : `: ${health.reason}`
-    return `unhealthy${since}${reason}`
-  }
-  return 'topology hints: it is meant for another zone or node'
+}
+
+function unhealthy(health: KnownHealth | undefined): string {
+  const since = health?.since === undefined ? '' : ` since ${health.since.toISOString()}`
+  const reason = health?.reason === undefined ? '' : `: ${health.reason}`
+  return `unhealthy${since}${reason}`
 }

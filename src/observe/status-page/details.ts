@@ -1,8 +1,8 @@
 /** What the page asks about rows that can be seen: their history, and their endpoints when they are open. */
 import type { Details, EndpointDetail } from '../../page/wire.js'
-import type { Endpoint } from '../../model/endpoint.js'
 import type { ServicePortState } from '../../model/snapshot.js'
 import type { StatusInputs } from '../build-status.js'
+import { endpointState } from '../endpoint-state.js'
 import { type History, SERIES_STEPS, STEP_MS } from './history.js'
 import type { RowTable } from './row-table.js'
 
@@ -50,7 +50,7 @@ function endpointsOf(
       pod: endpoint.podName ?? '',
       node: endpoint.nodeName ?? '',
       zone: endpoint.zone ?? '',
-      state: stateOf(endpoint, {
+      state: endpointState(endpoint, {
         isInUse: inUse.has(endpoint.id),
         isUp: health?.isUp,
         isEjected: ejected !== undefined,
@@ -63,20 +63,4 @@ function endpointsOf(
       failures: counted?.connectFailures ?? 0,
     }
   })
-}
-
-function stateOf(
-  endpoint: Endpoint,
-  {
-    isInUse,
-    isUp,
-    isEjected,
-  }: { readonly isInUse: boolean; readonly isUp: boolean | undefined; readonly isEjected: boolean },
-): string {
-  if (isUp === false) return 'down'
-  if (isEjected) return 'ejected'
-  if (endpoint.isTerminating) return 'terminating'
-  if (!endpoint.isReady) return 'not ready'
-  if (endpoint.weight === 0) return 'draining'
-  return isInUse ? 'up' : 'unused'
 }
