@@ -3,7 +3,7 @@
  * can be compared and its own left-overs are found. Source: kube-proxy pkg/proxy/iptables/proxier.go
  * (portProtoHash, servicePortEndpointChainName).
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 import { servicePortName, type ServicePort } from '../../model/service-port.js'
 
@@ -22,8 +22,7 @@ export interface PortChainNames {
 /** Chains that exist for single Service ports and endpoints: who finds one that it does not want may remove it. */
 export const PORT_CHAIN_PATTERN = /^KUBE-(?:SVC|SVL|EXT|FW|SEP)-[A-Z2-7]{16}$/
 
-/** Characters of the hash in a name: XT_EXTENSION_MAXNAMELEN leaves room for no more than 28. */
-const HASH_LENGTH = 16
+/** Sixteen characters of the hash: XT_EXTENSION_MAXNAMELEN leaves room for no more than 28 in a name. */
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
 export function portChainNames(port: ServicePort): PortChainNames {
@@ -38,21 +37,42 @@ export function portChainNames(port: ServicePort): PortChainNames {
 
 /** @param endpointId `10.0.0.1:80`, `[fd00::1]:80` */
 export function endpointChainName(port: ServicePort, endpointId: string): string {
-  return `KUBE-SEP-${hashOf(portKey(port) + endpointId)}`
+  return endpointChainNamer(port)(endpointId)
+}
+
+/** The same for many endpoints of one port. */
+export function endpointChainNamer(port: ServicePort): (endpointId: string) => string {
+  const key = portKey(port)
+  return (endpointId) => `KUBE-SEP-${hashOf(key + endpointId)}`
 }
 
 function portKey(port: ServicePort): string {
   return servicePortName(port) + port.protocol.toLowerCase()
 }
 
-/** The first characters of the SHA-256 in base 32 (RFC 4648, section 6). */
+/**
+ * The first characters of the SHA-256 in base 32 (RFC 4648, section 6): 80 bits, five bytes make eight
+ * of them. A large cluster has a hundred thousand names, so there is no object on the way.
+ */
 function hashOf(text: string): string {
-  const digest = createHash('sha256').update(text).digest()
-  let bits = 0n
-  for (const byte of digest.subarray(0, (HASH_LENGTH * 5) / 8)) bits = (bits << 8n) | BigInt(byte)
-  let name = ''
-  for (let i = HASH_LENGTH - 1; i >= 0; i--) {
-    name += ALPHABET[Number((bits >> BigInt(i * 5)) & 31n)] ?? ''
-  }
-  return name
+  const digest = hash('sha256', text, 'binary')
+  return fiveBytes(digest, 0) + fiveBytes(digest, 5)
+}
+
+/** @param bytes one a character */
+function fiveBytes(bytes: string, at: number): string {
+  const byte = (index: number): number => bytes.charCodeAt(at + index)
+  const high = (byte(0) << 12) | (byte(1) << 4) | (byte(2) >> 4)
+  const low = ((byte(2) & 15) << 16) | (byte(3) << 8) | byte(4)
+  return pair(high >> 10) + pair(high & 1023) + pair(low >> 10) + pair(low & 1023)
+}
+
+/** Two characters for ten bits. */
+const PAIRS: readonly string[] = Array.from(
+  { length: ALPHABET.length ** 2 },
+  (_, bits) => `${ALPHABET[bits >> 5] ?? ''}${ALPHABET[bits & 31] ?? ''}`,
+)
+
+function pair(bits: number): string {
+  return PAIRS[bits] ?? ''
 }

@@ -21,7 +21,7 @@ import {
   type ServicePort,
 } from '../../model/service-port.js'
 import type { ServicePortState } from '../../model/snapshot.js'
-import { endpointChainName, portChainNames, type PortChainNames } from './names.js'
+import { endpointChainNamer, portChainNames, type PortChainNames } from './names.js'
 import type { RuleOptions } from './rule-options.js'
 
 export interface RuleChain {
@@ -69,6 +69,8 @@ class PortRuleWriter {
   readonly #chains: RuleChain[] = []
   readonly #hasCluster: boolean
   readonly #hasLocal: boolean
+  /** Names of the chains of endpoints by their ids: each is used several times. */
+  readonly #endpointNames = new Map<string, string>()
 
   constructor(state: ServicePortState, options: RuleOptions) {
     const { servicePort } = state
@@ -79,6 +81,8 @@ class PortRuleWriter {
     this.#protocol = protocolMatch(servicePort)
     this.#hasCluster = state.cluster.length > 0 && usesClusterEndpoints(servicePort)
     this.#hasLocal = state.local.length > 0 && usesLocalEndpoints(servicePort)
+    const nameOf = endpointChainNamer(servicePort)
+    for (const { id } of state.reachable) this.#endpointNames.set(id, nameOf(id))
   }
 
   write(): PortRules {
@@ -252,26 +256,23 @@ class PortRuleWriter {
     return rules
   }
 
+  /** What is the same for all endpoints is put together once: they are most of the text. */
   #endpointChains(): void {
     const { reachable, servicePort } = this.#state
     const note = this.#options.isLarge ? '' : `-m comment --comment ${this.#title} `
-    const protocol = servicePort.protocol.toLowerCase()
+    const from = `${note}-s `
+    const translate = `${this.#protocol} -j DNAT --to-destination `
     for (const { id, ip } of reachable) {
       const name = this.#endpointChain(id)
       const hasAffinity = servicePort.affinityTimeoutSeconds !== undefined
-      const remember = hasAffinity ? `-m recent --name ${name} --set ` : ''
-      this.#chains.push({
-        name,
-        rules: [
-          `${note}-s ${ip} -j KUBE-MARK-MASQ`,
-          `${note}${remember}-m ${protocol} -p ${protocol} -j DNAT --to-destination ${id}`,
-        ],
-      })
+      const before = hasAffinity ? `${note}-m recent --name ${name} --set ` : note
+      const rules = [`${from}${ip} -j KUBE-MARK-MASQ`, before + translate + id]
+      this.#chains.push({ name, rules })
     }
   }
 
   #endpointChain(id: string): string {
-    return endpointChainName(this.#state.servicePort, id)
+    return this.#endpointNames.get(id) ?? ''
   }
 
   #endpointComment(id: string): string {
