@@ -32,6 +32,16 @@ const USER_MODE_LINUX = [
 ]
 /** Certificates of the tests. */
 const TLS = [{ name: 'openssl', probe: 'openssl' }]
+/** Real servers for the probes of health checks (test/policy/health/probe/real-servers.ts). */
+const SERVERS = [
+  { name: 'nginx', probe: 'nginx' },
+  { name: 'redis-server', probe: 'redis-server' },
+  { name: 'postgresql', probe: '/usr/lib/postgresql' },
+  { name: 'mariadb-server-core', probe: 'mariadbd' },
+  { name: 'mosquitto', probe: 'mosquitto' },
+  { name: 'dnsmasq-base', probe: 'dnsmasq' },
+  { name: 'exim4-daemon-light', probe: 'exim4' },
+]
 /** The browser that the status page is tested in. */
 const BROWSER = [{ name: 'chromium', probe: 'chromium' }]
 /** The peers that benchmarks compare with, and what drives them. */
@@ -49,7 +59,7 @@ const UML = process.arch === 'x64' ? USER_MODE_LINUX : []
 /** The tasks of `node .ci/setup.mjs [TASK]`: system packages, and whether the program is built. */
 const TASKS = {
   demo: { packages: BASE, build: true },
-  test: { packages: [...BASE, ...TLS, ...FUZZ, ...UML, ...BROWSER], build: true },
+  test: { packages: [...BASE, ...TLS, ...FUZZ, ...UML, ...BROWSER, ...SERVERS], build: true },
   check: { packages: [], build: false },
   perf: { packages: [...BASE, ...PERF], build: true },
 }

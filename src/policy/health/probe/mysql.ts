@@ -9,6 +9,8 @@ import { excerpt } from './tcp.js'
 
 /** Errors about who we are: access denied, host not allowed, authentication methods. */
 const ABOUT_US: ReadonlySet<number> = new Set([1044, 1045, 1130, 1251, 1698, 2059, 3118])
+/** MariaDB puts it before its own version, so that old replicas do not take 10 for 1. */
+const MARIADB_PREFIX = /^5\.5\.5-/
 const HEADER_BYTES = 4
 const MAX_PACKET_BYTES = 4096
 const CLIENT_PROTOCOL_41 = 0x200
@@ -49,7 +51,7 @@ class Login {
       const end = packet.indexOf(0)
       if (packet[0] !== 10 || end < 0) return notMysql(talk.received)
       this.#hasGreeting = true
-      this.#version = packet.toString('latin1', 1, Math.min(end, 60))
+      this.#version = packet.toString('latin1', 1, Math.min(end, 60)).replace(MARIADB_PREFIX, '')
       talk.write(packetOf(handshakeResponse(), sequence + 1))
       return undefined
     }
