@@ -12,7 +12,7 @@ export function describeBehaviour(): string {
   const lines = [
     '# What becomes of a connection',
     '',
-    `Made by \`npm run docs\` from the packet suite (\`test/packet-suite\`): ${cases.length} cases that real packets are sent for, in network namespaces, against every mode, over IPv4 and IPv6, TCP and UDP. The rules are those of kube-proxy's iptables mode; where a mode does something else the last column says what, and a note below why.`,
+    `Made by \`npm run docs\` from the packet suite (\`test/packet-suite\`): ${cases.length} cases that real packets are sent for, in network namespaces (for ipvs in user-mode Linux, which has it), against every mode, over IPv4 and IPv6, TCP and UDP. The rules are those of kube-proxy's iptables mode; where a mode does something else the last column says what, and a note below why.`,
     '',
     ...legend(),
     ...modeLines(),
@@ -81,7 +81,7 @@ function textOf(expectation: Expectation): string {
     case 'passed':
       return 'passed on'
     case 'sticky':
-      return `one of ${expectation.by.join(', ')}`
+      return `one of ${expectation.by.join(', ')}${expectation.each === true ? ', of each destination' : ''}`
     case 'answered': {
       const by = Object.entries(expectation.by)
       const word = { client: 'kept', node: 'masqueraded', any: 'answered' }

@@ -26,6 +26,8 @@ export const MODES = {
   'iptables-nft': { flags: ['--proxy-mode', 'iptables'], tools: 'nft' },
   'iptables-legacy': { flags: ['--proxy-mode', 'iptables'], tools: 'legacy' },
   nftables: { flags: ['--proxy-mode', 'nftables'] },
+  // On a real ip_vs, in user-mode Linux.
+  ipvs: { flags: ['--proxy-mode', 'ipvs'] },
 } as const satisfies Record<string, SuiteMode>
 
 export type ModeName = keyof typeof MODES

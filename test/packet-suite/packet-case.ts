@@ -51,8 +51,8 @@ export type Seen = 'client' | 'node' | 'any'
 export type Expectation =
   /** Each of these answers, nobody else does. */
   | { readonly kind: 'answered'; readonly by: Readonly<Partial<Record<Responder, Seen>>> }
-  /** One of these answers all connections, whatever the destination. */
-  | { readonly kind: 'sticky'; readonly by: readonly Responder[] }
+  /** One of these answers all connections, whatever the destination; `each`: of one destination. */
+  | { readonly kind: 'sticky'; readonly by: readonly Responder[]; readonly each?: true }
   /** The client hears at once: ECONNREFUSED, for UDP by an ICMP port unreachable. */
   | { readonly kind: 'rejected' }
   /** The client hears nothing. */

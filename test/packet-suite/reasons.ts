@@ -1,6 +1,7 @@
 /** Differences that several cases share, with their reasons. */
 import {
   type Difference,
+  type EndpointPlace,
   masqueraded,
   PASSED,
   REJECTED,
@@ -12,13 +13,14 @@ type Except = NonNullable<PacketCase['except']>
 
 const isOfTheNode: Difference = {
   expect: REJECTED,
-  why: 'a VIP is an address of the node there, and nobody listens on its other ports',
+  why: 'a VIP is an address of the node there, and nobody is met at its other ports',
 }
 
 /** Ports of a VIP that no Service has. */
 export const LOCAL_VIP: Except = {
   'userspace-anyip': isOfTheNode,
   'userspace-tproxy': isOfTheNode,
+  ipvs: isOfTheNode,
 }
 
 /** An endpoint that shares the node's network: the relay meets it there. */
@@ -50,4 +52,22 @@ const notInOutput: Difference = {
 export const NOT_IN_OUTPUT: Except = {
   'iptables-nft': notInOutput,
   'iptables-legacy': notInOutput,
+}
+
+/** A node port on 127.0.0.1. */
+export const ON_LOOPBACK: Except = {
+  ipvs: {
+    expect: REJECTED,
+    why: 'IPVS sends nothing from a loopback address to another host; nor has kube-proxy’s ipvs mode node ports there',
+  },
+}
+
+/** Session affinity over several destinations. */
+export function eachSticky(...by: readonly EndpointPlace[]): Except {
+  return {
+    ipvs: {
+      expect: { kind: 'sticky', by, each: true },
+      why: 'a virtual server knows its own clients only, and each destination is one, as in kube-proxy’s ipvs mode',
+    },
+  }
 }

@@ -5,7 +5,7 @@ import { toolsFolder } from './iptables-tools.js'
 import { manifestsOf, NODE } from './manifests.js'
 import { type ModeName, modeOf } from './modes.js'
 import { type SuiteNetwork } from './network.js'
-import type { Expectation, Source } from './packet-case.js'
+import type { Destination, Expectation, Source } from './packet-case.js'
 import { placeOf, SOURCES, targetOf } from './place.js'
 import { type Probe, probeAll } from './probe.js'
 import { casesOf, SERVICES, type SingleCase } from './suite.js'
@@ -33,6 +33,7 @@ export interface SuiteRun {
 interface AskedCase {
   readonly case: SingleCase
   readonly number: number
+  readonly to: readonly Destination[]
   readonly expect: Expectation
   readonly family: 'IPv4' | 'IPv6'
   readonly protocol: 'TCP' | 'UDP'
@@ -81,18 +82,22 @@ export async function runConfiguration(run: SuiteRun): Promise<CaseResult[]> {
 /** A case in each of its families and protocols. */
 function spread(one: SingleCase, number: number, mode: ModeName): AskedCase[] {
   const expect = one.except?.[mode]?.expect ?? one.expect
+  const isEach = expect.kind === 'sticky' && expect.each === true
+  const groups = isEach ? one.to.map((to) => [to]) : [one.to]
   return one.families.flatMap((family) =>
-    one.protocols.map((protocol) => ({ case: one, number, expect, family, protocol })),
+    one.protocols.flatMap((protocol) =>
+      groups.map((to) => ({ case: one, number, to, expect, family, protocol })),
+    ),
   )
 }
 
-function probeOf({ case: one, number, expect, family, protocol }: AskedCase): Probe {
+function probeOf({ case: one, number, to, expect, family, protocol }: AskedCase): Probe {
   const isAnswered = expect.kind === 'answered' || expect.kind === 'sticky'
   const isSilent = expect.kind === 'dropped'
   return {
-    targets: one.to.map((to) => targetOf(to, placeOf(number, family))),
+    targets: to.map((destination) => targetOf(destination, placeOf(number, family))),
     udp: protocol === 'UDP',
-    source: one.to[0] === 'node-port-loopback' ? undefined : SOURCES[one.from][family],
+    source: to[0] === 'node-port-loopback' ? undefined : SOURCES[one.from][family],
     least: isAnswered ? LEAST : 2,
     most: isAnswered ? MOST : 2,
     wanted: wantedNames(expect),

@@ -89,7 +89,6 @@ async function removeChains(
     masqueradeAll: false,
     podRange: undefined,
     shortCircuits: [],
-    closedToNode: [],
   })
   const names = await new OwnedChains(run, tool).remove(chains)
   if (names.length === 0) return []

@@ -26,8 +26,6 @@ export interface DesiredState {
   /** Every set, by name; KUBE-IPVS-IPS is left to whoever binds. */
   readonly entries: ReadonlyMap<IpvsSetName, ReadonlySet<string>>
   readonly shortCircuits: readonly ShortCircuit[]
-  /** Load-balancer VIPs that source ranges close to the node itself. */
-  readonly closedToNode: readonly VirtualServer[]
   readonly warnings: readonly string[]
 }
 
@@ -80,7 +78,6 @@ class Merged implements DesiredState {
   readonly bound = new Set<string>()
   readonly entries = new Map(IPVS_SET_NAMES.map((name) => [name, new Set<string>()]))
   readonly shortCircuits: ShortCircuit[] = []
-  readonly closedToNode: VirtualServer[] = []
   readonly warnings: string[] = []
   readonly #owners = new Map<string, ServicePort>()
 
@@ -105,7 +102,6 @@ class Merged implements DesiredState {
     }
     for (const address of part.bound) this.bound.add(address)
     for (const [set, entry] of part.entries) this.entries.get(set)?.add(entry)
-    this.closedToNode.push(...part.closedToNode)
     if (shortCircuit !== undefined) this.shortCircuits.push({ servicePort, ...shortCircuit })
     if (part.unknownBalancer !== undefined) {
       this.#warn(

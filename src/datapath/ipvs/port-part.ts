@@ -41,8 +41,6 @@ export interface PortPart {
   /** VIPs to bind to the node. */
   readonly bound: readonly string[]
   readonly entries: readonly (readonly [IpvsSetName, string])[]
-  /** Load-balancer VIPs that the node itself may not reach, by their source ranges. */
-  readonly closedToNode: readonly VirtualServer[]
   /** Where pods and the node go with externalTrafficPolicy Local; undefined otherwise. */
   readonly shortCircuit:
     | { readonly vips: readonly LocalPolicyVip[]; readonly endpoints: readonly Endpoint[] }
@@ -73,7 +71,6 @@ class PartBuilder {
   readonly #servers = new Map<string, VirtualServer>()
   readonly #bound: string[] = []
   readonly #entries: [IpvsSetName, string][] = []
-  readonly #closedToNode: VirtualServer[] = []
   readonly #localVips: LocalPolicyVip[] = []
   #unknownBalancer: string | undefined
 
@@ -114,7 +111,6 @@ class PartBuilder {
       servers: this.#servers,
       bound: this.#bound,
       entries: this.#entries,
-      closedToNode: this.#closedToNode,
       shortCircuit: isShort ? { vips: this.#localVips, endpoints: cluster } : undefined,
       unknownBalancer: this.#unknownBalancer,
     }
@@ -129,7 +125,7 @@ class PartBuilder {
   }
 
   #addServer({ kind, port }: Vip, address: string): void {
-    const { servicePort, cluster, hasAny } = this.#state
+    const { servicePort, cluster } = this.#state
     const place = `${address},${this.#protocol}:${port}`
     if (kind !== 'cluster-ip' && servicePort.externalPolicyLocal && cluster.length > 0) {
       this.#localVips.push({ address, port })
@@ -145,9 +141,6 @@ class PartBuilder {
       selection.verdict === 'balance' ? selection.endpoints : [],
     )
     this.#servers.set(virtualServerKey(server), server)
-    if (kind === 'load-balancer-ip' && hasAny && !this.#letsNodeIn()) {
-      this.#closedToNode.push(server)
-    }
   }
 
   #server(
@@ -207,17 +200,11 @@ class PartBuilder {
     for (const range of servicePort.loadBalancerSourceRanges) {
       this.#entry('KUBE-LOAD-BALANCER-SOURCE-CIDR', `${place},${range.text}`)
     }
-    if (!this.#letsNodeIn()) return
+    // They let the node in, whose packets to a VIP may have a VIP for their source.
+    if (ranges.length === servicePort.loadBalancerSourceRanges.length) return
     for (const vip of servicePort.loadBalancerVips) {
       this.#entry('KUBE-LOAD-BALANCER-SOURCE-IP', `${place},${vip}`)
     }
-  }
-
-  /** Whether the node may reach the load-balancer VIPs. */
-  #letsNodeIn(): boolean {
-    const { servicePort } = this.#state
-    const ranges = loadBalancerSources(servicePort, this.#options.nodeIps)
-    return ranges === 'all' || ranges.length > servicePort.loadBalancerSourceRanges.length
   }
 
   #addNodePort(port: number): void {

@@ -1,23 +1,24 @@
 /**
  * The iptables rules that remain in the ipvs mode: a number that does not grow with the Services,
- * but for those with externalTrafficPolicy Local (short-circuit.ts) and load-balancer VIPs that are
- * closed to the node.
+ * but for those with externalTrafficPolicy Local (short-circuit.ts).
  *
  *   packet from elsewhere   nat PREROUTING  masquerade mark     -> filter INPUT    who may, what is dropped
  *                           -> IPVS (LOCAL_IN)                  -> nat POSTROUTING masquerade
- *   packet of the node      nat OUTPUT      masquerade mark     -> IPVS (LOCAL_OUT)
- *                           -> filter OUTPUT                    -> nat POSTROUTING masquerade
+ *   packet of the node      mangle OUTPUT   source ranges       -> nat OUTPUT      masquerade mark
+ *                           -> IPVS (LOCAL_OUT)                 -> filter OUTPUT
+ *                           -> nat POSTROUTING masquerade
  *
  * Source: kube-proxy pkg/proxy/ipvs/proxier.go (writeIptablesRules). Different here, so that every
  * Service behaves as in the iptables mode:
  * - node ports come after the VIPs: a cluster IP whose port is some node port is no node port;
  * - external IPs need no physdev match, which would load br_netfilter;
- * - KUBE-SLUICE-DROP, KUBE-SLUICE-LOCAL (sets.ts).
+ * - KUBE-SLUICE-DROP, KUBE-SLUICE-LOCAL (sets.ts);
+ * - source ranges hold for the node, too, from whichever of its addresses: in mangle, as in filter
+ *   OUTPUT the destination is an endpoint already.
  */
 import type { IpFamily } from '../../lib/ip-address.js'
 import { comment, type IptablesChain, type IptablesHook } from '../../kernel/iptables.js'
 import { setName } from '../../kernel/ipset.js'
-import type { VirtualServer } from '../../kernel/ipvs.js'
 import type { ShortCircuit } from './desired-state.js'
 import { IPVS_SETS, type IpvsSetName } from './sets.js'
 import { dispatchChain, LOCAL_CHAIN, portChains } from './short-circuit.js'
@@ -30,11 +31,10 @@ export interface RuleOptions {
   /** What counts as a pod; undefined: nothing tells pods from others. */
   readonly podRange: string | undefined
   readonly shortCircuits: readonly ShortCircuit[]
-  readonly closedToNode: readonly VirtualServer[]
 }
 
 /** Those that do not come from Services. */
-export type FamilyRules = Omit<RuleOptions, 'family' | 'shortCircuits' | 'closedToNode'>
+export type FamilyRules = Omit<RuleOptions, 'family' | 'shortCircuits'>
 
 const MASQ = '-j KUBE-MARK-MASQ'
 const NEW = '-m conntrack --ctstate NEW'
@@ -42,14 +42,17 @@ const NEW = '-m conntrack --ctstate NEW'
 /** In the order in which their jumps are put on top of the built-in chains. */
 export function ipvsChains(options: RuleOptions): readonly IptablesChain[] {
   const match = matcher(options.family)
-  const sourceFilter = [
+  const isOutOfRange =
     `${match('KUBE-LOAD-BALANCER-FW', 'dst,dst')} ` +
-      `${match('KUBE-LOAD-BALANCER-SOURCE-CIDR', 'dst,dst,src', '! ')} ` +
-      `${match('KUBE-LOAD-BALANCER-SOURCE-IP', 'dst,dst,src', '! ')} -j RETURN`,
-  ]
+    `${match('KUBE-LOAD-BALANCER-SOURCE-CIDR', 'dst,dst,src', '! ')} ` +
+    match('KUBE-LOAD-BALANCER-SOURCE-IP', 'dst,dst,src', '! ')
   return [
+    chain('mangle', 'KUBE-SLUICE-SOURCE-RANGES', [`${NEW} ${isOutOfRange} -j DROP`], {
+      hooks: ['OUTPUT'],
+      comment: 'kube-sluice: source ranges for the node itself',
+    }),
     ...natChains(options, match),
-    dispatchChain(options.shortCircuits, sourceFilter),
+    dispatchChain(options.shortCircuits, [`${isOutOfRange} -j RETURN`]),
     ...portChains(options.shortCircuits, options.podRange),
     ...filterChains(options, match),
   ]
@@ -139,7 +142,7 @@ function nodePortRules(match: Match): string[] {
   ]
 }
 
-function filterChains({ closedToNode, masqueradeMark }: RuleOptions, match: Match) {
+function filterChains({ masqueradeMark }: RuleOptions, match: Match) {
   const mark = `0x${masqueradeMark.toString(16).padStart(8, '0')}`
   const drop = `${NEW} ${match('KUBE-SLUICE-DROP', 'dst,dst')} -j DROP`
   const returns = [
@@ -187,17 +190,11 @@ function filterChains({ closedToNode, masqueradeMark }: RuleOptions, match: Matc
       ],
       { hooks: ['INPUT'], comment: 'kubernetes ipvs access filter' },
     ),
-    chain('filter', 'KUBE-IPVS-OUT-FILTER', [drop, ...closedToNode.map(closedRule)], {
+    chain('filter', 'KUBE-IPVS-OUT-FILTER', [drop], {
       hooks: ['OUTPUT'],
       comment: 'kubernetes ipvs access filter',
     }),
   ]
-}
-
-/** After IPVS: the destination is an endpoint already, the source still the VIP. */
-function closedRule({ address, protocol, port }: VirtualServer): string {
-  const isIpvs = `-m ipvs --vaddr ${address} --vproto ${protocol.toLowerCase()} --vport ${port}`
-  return `-s ${address} ${isIpvs} -j DROP`
 }
 
 function chain(

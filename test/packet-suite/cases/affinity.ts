@@ -1,5 +1,6 @@
 /** sessionAffinity ClientIP: a client stays with its endpoint. */
 import { kept, masqueraded, REJECTED, sticky, type Topic } from '../packet-case.js'
+import { eachSticky } from '../reasons.js'
 
 const STICKY = {
   sessionAffinity: 'ClientIP',
@@ -40,11 +41,13 @@ export const affinity: Topic = {
           from: 'outside',
           to: ['cluster-ip', 'node-port', 'external-ip', 'load-balancer-ip'],
           expect: sticky('pod-1', 'pod-2', 'remote-1'),
+          except: eachSticky('pod-1', 'pod-2', 'remote-1'),
         },
         {
           from: 'pod',
           to: ['cluster-ip', 'node-port', 'node-port-2'],
           expect: sticky('pod-1', 'pod-2', 'remote-1'),
+          except: eachSticky('pod-1', 'pod-2', 'remote-1'),
         },
       ],
     },
@@ -59,6 +62,7 @@ export const affinity: Topic = {
           from: 'outside',
           to: ['load-balancer-ip', 'node-port'],
           expect: sticky('pod-1', 'pod-2'),
+          except: eachSticky('pod-1', 'pod-2'),
         },
       ],
     },

@@ -1,6 +1,6 @@
 /** Load-balancer IPs, external IPs and node ports: which there are. */
 import { DROPPED, kept, masqueraded, PASSED, REJECTED, type Topic } from '../packet-case.js'
-import { LOCAL_VIP } from '../reasons.js'
+import { LOCAL_VIP, ON_LOOPBACK } from '../reasons.js'
 
 const TCP = ['TCP'] as const
 
@@ -183,6 +183,7 @@ export const nodePorts: Topic = {
           to: 'node-port-loopback',
           families: ['IPv4'],
           expect: masqueraded('pod-1', 'remote-1'),
+          except: ON_LOOPBACK,
         },
         { from: 'node', to: 'node-port-loopback', families: ['IPv6'], expect: REJECTED },
         { from: 'outside', to: 'node-address', expect: REJECTED },
@@ -202,7 +203,14 @@ export const nodePorts: Topic = {
       families: ['IPv4'],
       spec: { externalTrafficPolicy: 'Local' },
       endpoints: ['pod-1', 'remote-1'],
-      cases: [{ from: 'node', to: 'node-port-loopback', expect: masqueraded('pod-1', 'remote-1') }],
+      cases: [
+        {
+          from: 'node',
+          to: 'node-port-loopback',
+          expect: masqueraded('pod-1', 'remote-1'),
+          except: ON_LOOPBACK,
+        },
+      ],
     },
     {
       title: 'addresses said: a range of each family',
@@ -244,6 +252,7 @@ export const nodePorts: Topic = {
           to: 'node-port-loopback',
           families: ['IPv4'],
           expect: masqueraded('pod-1'),
+          except: ON_LOOPBACK,
         },
       ],
     },
