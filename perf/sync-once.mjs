@@ -19,6 +19,7 @@ import { commandRunner } from '../dist/kernel/command.js'
 import { probeCapabilities } from '../dist/kernel/probe-capability.js'
 import { systemClock } from '../dist/lib/clock.js'
 import { ClusterState } from '../dist/model/cluster-state.js'
+import { NO_RULE_METRICS } from '../dist/observe/rule-metrics.js'
 import { markLayoutOf } from '../dist/packet/mark-layout.js'
 import { median } from './statistics.mjs'
 
@@ -155,6 +156,7 @@ async function inKernel() {
     clock: systemClock,
     localAddresses: () => [],
     log: { info: () => undefined, warn: (message) => console.error(message) },
+    metrics: NO_RULE_METRICS,
     onFailure: (error) => console.error(error),
     onEjection: () => undefined,
     onSwitch: () => undefined,

@@ -7,7 +7,7 @@ import { usesLocalEndpoints } from '../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
 import { KubeProxyMetrics } from '../observe/kube-proxy-metrics.js'
 import { ProgrammingLatency } from '../observe/programming-latency.js'
-import { sluiceMetrics } from '../observe/sluice-metrics.js'
+import { sluiceMetrics, type WatchCounts } from '../observe/sluice-metrics.js'
 import type { ClusterChange } from '../source/cluster-source.js'
 import type { ModeStatus } from '../datapath/running-mode.js'
 
@@ -16,6 +16,10 @@ export interface MetricsView {
   readonly snapshot: Snapshot
   readonly warnings: number
   readonly status: ModeStatus
+  readonly events: { readonly written: number; readonly dropped: number }
+  readonly watches: ReadonlyMap<string, WatchCounts> | undefined
+  /** Brings in what only the kernel counts. */
+  readonly readCounters: (() => Promise<void>) | undefined
   /** undefined: the endpoint is not probed. */
   readonly isUp: (servicePortId: string, endpointId: string) => boolean | undefined
 }
@@ -66,7 +70,9 @@ export class RunMetrics {
   }
 
   /** Prometheus' text format. */
-  async text({ snapshot, warnings, status, isUp }: MetricsView): Promise<string> {
+  async text(view: MetricsView): Promise<string> {
+    const { snapshot, warnings, status, isUp, events, watches } = view
+    await view.readCounters?.()
     this.#countPortsWithoutLocal(snapshot)
     const own = sluiceMetrics({
       version: this.#version,
@@ -78,6 +84,8 @@ export class RunMetrics {
       udpSessions: status.udpSessions,
       affinityClients: status.affinityClients,
       boundsHit: status.boundsHit ?? {},
+      events,
+      watches,
       syncs: this.#syncs,
       warnings,
       isUp,

@@ -28,7 +28,7 @@ const MODES: Readonly<Record<ProxyMode, StartMode>> = {
 /** Modes whose rules serve without a process. */
 export const LASTING_MODES: readonly ProxyMode[] = ['iptables', 'ipvs', 'nftables']
 
-export type ModeEvents = Pick<ModeContext, 'onFailure' | 'onEjection' | 'onSwitch'>
+export type ModeEvents = Pick<ModeContext, 'metrics' | 'onFailure' | 'onEjection' | 'onSwitch'>
 
 /**
  * Makes the mode of the configuration.
@@ -37,7 +37,7 @@ export type ModeEvents = Pick<ModeContext, 'onFailure' | 'onEjection' | 'onSwitc
 export async function startMode(
   config: RunConfig,
   log: Logger,
-  { onFailure, onEjection, onSwitch }: ModeEvents,
+  events: ModeEvents,
 ): Promise<RunningMode> {
   const run = commandRunner()
   const kernel = await probeCapabilities(run)
@@ -58,8 +58,6 @@ export async function startMode(
         log.warn(context, message)
       },
     },
-    onFailure,
-    onEjection,
-    onSwitch,
+    ...events,
   })
 }

@@ -6,6 +6,7 @@ import type { ProxyMode, RunConfig } from '../config/run-config.js'
 import { systemClock } from '../lib/clock.js'
 import { SluiceError } from '../lib/errors.js'
 import type { Logger } from '../observe/log.js'
+import { NO_RULE_METRICS } from '../observe/rule-metrics.js'
 import { readSnapshot } from './read-snapshot.js'
 import { LASTING_MODES, startMode } from './run-mode.js'
 
@@ -26,6 +27,7 @@ export async function runOnce(config: RunConfig, log: Logger): Promise<number> {
   const snapshot = await readSnapshot(config, warn)
   const startedMs = systemClock.nowMs()
   const mode = await startMode(config, log, {
+    metrics: NO_RULE_METRICS,
     onFailure: (error) => {
       warn(error.message)
     },

@@ -2,6 +2,7 @@
 import type { RunConfig } from '../config/run-config.js'
 import { systemClock } from '../lib/clock.js'
 import type { WriteEvent } from '../observe/events.js'
+import type { WatchCounts } from '../observe/sluice-metrics.js'
 import type { ClusterSource } from '../source/cluster-source.js'
 
 /** How long the first sync waits for this Node when everything else is there. */
@@ -16,6 +17,8 @@ export interface RunSource {
   readonly source: ClusterSource
   /** To the API server; undefined without one. */
   readonly writeEvent: WriteEvent | undefined
+  /** What watching the API server has come to, by kind; undefined without one. */
+  readonly watchCounts: (() => ReadonlyMap<string, WatchCounts>) | undefined
 }
 
 /**
@@ -25,7 +28,8 @@ export interface RunSource {
 export async function createSource(config: RunConfig, version: string): Promise<RunSource> {
   if (config.manifests !== undefined) {
     const { ManifestSource } = await import('../source/manifests/manifest-source.js')
-    return { source: new ManifestSource({ path: config.manifests }), writeEvent: undefined }
+    const source = new ManifestSource({ path: config.manifests })
+    return { source, writeEvent: undefined, watchCounts: undefined }
   }
   const { clusterAccess } = await import('../source/kubernetes/cluster-access.js')
   const { ApiClient } = await import('../source/kubernetes/api-client.js')
@@ -47,5 +51,9 @@ export async function createSource(config: RunConfig, version: string): Promise<
     nodeWaitMs: NODE_WAIT_MS,
     podCidrWaitMs: detectLocalMode === 'NodeCIDR' ? POD_CIDR_WAIT_MS : undefined,
   })
-  return { source, writeEvent: eventWriter(eventClient, nodeName) }
+  return {
+    source,
+    writeEvent: eventWriter(eventClient, nodeName),
+    watchCounts: () => source.counts,
+  }
 }

@@ -12,6 +12,7 @@ import { messageOf } from '../lib/errors.js'
 import { buildStatus, type StatusInputs } from '../observe/build-status.js'
 import type { Explanation } from '../observe/explain/explain.js'
 import type { Question } from '../observe/explain/question.js'
+import type { Events } from '../observe/events.js'
 import type { Logger } from '../observe/log.js'
 import { StatusPage } from '../observe/status-page/status-page.js'
 import type { HealthMonitor } from '../policy/health/health-monitor.js'
@@ -23,7 +24,7 @@ import { createHealthMonitor, healthStatus } from './run-health.js'
 import { serveHttp, type RunHttp, type RunHttpContext } from './run-http.js'
 import { RunMetrics, type MetricsView } from './run-metrics.js'
 import { startMode } from './run-mode.js'
-import { createSource } from './run-source.js'
+import { createSource, type RunSource } from './run-source.js'
 
 /** A relayed connection takes two descriptors, a VIP one. */
 const WANTED_FILES = 1_048_576
@@ -39,47 +40,13 @@ export interface RunContext {
 
 /** Runs until the signal aborts; returns the exit status. Throws SluiceError when it cannot start. */
 export async function run(config: RunConfig, context: RunContext): Promise<number> {
-  const { log, signal, version, options } = context
-  const startedAt = new Date()
+  const { log, signal, version } = context
   const fileLimit = raiseFileLimit(WANTED_FILES)
   const failed = new AbortController()
-  const onFailure = (error: Error): void => {
+  const parts = await assemble(config, context, (error) => {
     failed.abort(error) // the first one counts
-  }
-  const { source, writeEvent } = await createSource(config, version)
-  const mode = await startMode(config, log, {
-    onFailure,
-    onEjection: (...ejection) => {
-      health.ejected(...ejection)
-    },
-    onSwitch: switchTeller(config, () => events),
   })
-  const metrics = new RunMetrics(config, version, startedAt)
-  const inputs = (): StatusInputs =>
-    statusInputs({ config, version, startedAt, proxy, health, mode })
-  const page = new StatusPage({ clock: systemClock, wallClock: () => new Date(), inputs })
-  const events = createEvents(config, log, writeEvent)
-  const health = createHealthMonitor(config, {
-    ...{ log, events, datapath: mode.datapath },
-    onStale: () => {
-      proxy.healthChanged()
-    },
-    page,
-  })
-  const proxy = new ServiceProxy({
-    ...{ health, source, datapath: mode.datapath, log, config, onFailure, events },
-    nodeName: config.nodeName,
-    clock: systemClock,
-    annotationReaders: annotationReaders(config),
-    ...syncObservers(metrics, mode, () => http),
-  })
-  const http = await serveHttp({
-    ...{ config, options, log, events, metrics, page },
-    status: () => buildStatus(inputs()),
-    node: () => proxy.snapshot.node,
-    mayLackNode: config.manifests !== undefined,
-    ...viewsOf({ config, proxy, health, mode }),
-  })
+  const { mode, health, proxy, events, page, http } = parts
   log.info({ node: config.nodeName, mode: config.proxyMode, fileLimit, version }, 'starting')
   try {
     await proxy.start()
@@ -98,9 +65,54 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   return 1
 }
 
+/** Makes the parts and joins them. Several know each other, but nothing is called before the start. */
+async function assemble(
+  config: RunConfig,
+  { log, version, options }: RunContext,
+  onFailure: (error: Error) => void,
+) {
+  const startedAt = new Date()
+  const metrics = new RunMetrics(config, version, startedAt)
+  const { source, writeEvent, watchCounts } = await createSource(config, version)
+  const mode = await startMode(config, log, {
+    metrics: metrics.kubeProxy,
+    onFailure,
+    onEjection: (...ejection) => {
+      health.ejected(...ejection)
+    },
+    onSwitch: switchTeller(config, () => events),
+  })
+  const inputs = (): StatusInputs =>
+    statusInputs({ config, version, startedAt, proxy, health, mode })
+  const page = new StatusPage({ clock: systemClock, wallClock: () => new Date(), inputs })
+  const events = createEvents(config, log, writeEvent)
+  const health = createHealthMonitor(config, {
+    ...{ log, events, datapath: mode.datapath },
+    onStale: () => {
+      proxy.healthChanged()
+    },
+    page,
+  })
+  const proxy: ServiceProxy = new ServiceProxy({
+    ...{ health, source, datapath: mode.datapath, log, config, onFailure, events },
+    nodeName: config.nodeName,
+    clock: systemClock,
+    annotationReaders: annotationReaders(config),
+    ...syncObservers(metrics, mode, () => http),
+  })
+  const http: RunHttp = await serveHttp({
+    ...{ config, options, log, events, metrics, page },
+    status: () => buildStatus(inputs()),
+    node: () => proxy.snapshot.node,
+    mayLackNode: config.manifests !== undefined,
+    ...viewsOf({ config, proxy, health, mode, events, watchCounts }),
+  })
+  return { mode, health, proxy, events, page, http }
+}
+
 /** What is asked of the running proxy from outside, as it is at that moment. */
 function viewsOf(
-  parts: ViewParts & { readonly config: RunConfig },
+  parts: MetricsParts & { readonly config: RunConfig },
 ): Pick<RunHttpContext, 'metricsView' | 'explain'> {
   return {
     metricsView: () => metricsViewOf(parts),
@@ -125,9 +137,13 @@ function explainRunning(
   )
 }
 
-function metricsViewOf({ proxy, health, mode }: ViewParts): MetricsView {
+function metricsViewOf(parts: MetricsParts): MetricsView {
+  const { proxy, health, mode, events, watchCounts } = parts
   return {
     snapshot: proxy.snapshot,
+    events,
+    watches: watchCounts?.(),
+    readCounters: mode.readCounters,
     warnings: proxy.syncStatus().warnings.length,
     status: mode.status(proxy.snapshot),
     isUp: (servicePortId, endpointId) => health.healthOf(servicePortId, endpointId)?.isUp,
@@ -139,6 +155,8 @@ interface ViewParts {
   readonly health: HealthMonitor
   readonly mode: RunningMode
 }
+
+type MetricsParts = ViewParts & Pick<RunSource, 'watchCounts'> & { readonly events: Events }
 
 interface StatusParts extends ViewParts {
   readonly config: RunConfig

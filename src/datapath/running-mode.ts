@@ -10,6 +10,7 @@ import type { Clock } from '../lib/clock.js'
 import type { ServicePort } from '../model/service-port.js'
 import type { Snapshot } from '../model/snapshot.js'
 import type { StatusInputs } from '../observe/build-status.js'
+import type { RuleMetrics } from '../observe/rule-metrics.js'
 import type { BalancerPlugin } from '../policy/balancer/plugin.js'
 import type { Datapath } from './datapath.js'
 
@@ -28,6 +29,8 @@ export interface ModeContext {
   /** Read anew at each sync: nothing tells of address changes. */
   readonly localAddresses: () => readonly LocalAddress[]
   readonly log: ModeLog
+  /** Takes what only a mode that writes rules knows. */
+  readonly metrics: RuleMetrics
   /** The mode has stopped working by itself; what serves from here on is the mode's matter. */
   readonly onFailure: (error: Error) => void
   /** An endpoint does not take connections and is passed over, or does so again. */
@@ -68,6 +71,8 @@ export interface RunningMode {
   readonly openConnections: () => number
   /** Once after each sync. */
   readonly onSynced: () => void
+  /** Before metrics are read: brings in what only the kernel counts. Does not throw. */
+  readonly readCounters?: () => Promise<void>
 }
 
 /** Since the start. */

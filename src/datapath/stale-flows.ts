@@ -7,11 +7,13 @@
  * Source: reference 1.8, with the fixed rule for Service ports without endpoints (kubernetes PR
  * 139629). TCP and SCTP are never touched.
  */
+import type { Clock } from '../lib/clock.js'
 import { formatAddress, type IpFamily } from '../lib/ip-address.js'
 import { ConntrackDump } from '../kernel/conntrack-table.js'
 import type { Netfilter } from '../kernel/netfilter.js'
 import type { Snapshot } from '../model/snapshot.js'
 import { vipsOf } from '../model/vip.js'
+import type { RuleMetrics } from '../observe/rule-metrics.js'
 import { formatAddressWords } from '../packet/address-words.js'
 import { CONNTRACK_WORDS, ConntrackWord } from '../packet/conntrack-word.js'
 import { IpProtocol } from '../packet/packet-word.js'
@@ -48,6 +50,25 @@ export async function deleteStaleFlows(
     if (netfilter.deleteConnection(family, tupleOf(records, base))) deleted++
   })
   return deleted
+}
+
+export interface FlowReconciler {
+  readonly netfilter: Netfilter
+  readonly clock: Pick<Clock, 'nowMs'>
+  readonly metrics: RuleMetrics
+  /** Read at each call. */
+  readonly keptFlows: (() => ReadonlySet<string>) | undefined
+}
+
+/** The same, counted and timed. Throws KernelError. */
+export async function reconcileFlows(
+  { netfilter, clock, metrics, keptFlows }: FlowReconciler,
+  family: IpFamily,
+  snapshot: Snapshot,
+): Promise<void> {
+  const startedMs = clock.nowMs()
+  const deleted = await deleteStaleFlows(netfilter, family, snapshot, keptFlows?.())
+  metrics.conntrackReconciled(family, (clock.nowMs() - startedMs) / 1000, deleted)
 }
 
 function servingByDestination(snapshot: Snapshot, family: IpFamily) {

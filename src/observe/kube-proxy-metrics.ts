@@ -5,6 +5,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { IpFamily } from '../lib/ip-address.js'
+import type { RuleMetrics } from './rule-metrics.js'
 
 /** 0.001 * 2^k, 15 of them. */
 const SYNC_BUCKETS = Array.from({ length: 15 }, (_, k) => 0.001 * 2 ** k)
@@ -16,24 +17,6 @@ const PROGRAMMING_BUCKETS = [
 ]
 const FAMILY = ['ip_family'] as const
 const SYNC = 'sync_proxy_rules'
-
-/** What a proxy mode records. Each call is one addition; none of them throws. */
-export interface RuleMetrics {
-  /** A sync that wrote everything, or only what had changed, and how long it took. */
-  rulesWritten(kind: 'full' | 'partial', family: IpFamily, seconds: number): void
-  /** Rules of ours in a table of iptables, and of those how many the last sync wrote. */
-  iptablesRules(table: string, family: IpFamily, rules: { total: number; last: number }): void
-  iptablesRestoreFailed(family: IpFamily, kind: 'full' | 'partial'): void
-  nftablesSyncFailed(family: IpFamily): void
-  nftablesCleanupFailed(family: IpFamily): void
-  /** UDP entries of connection tracking were compared with the endpoints. */
-  conntrackReconciled(family: IpFamily, seconds: number, deletedEntries: number): void
-  /** Packets counted by the kernel since the last call (nfacct objects of kube-proxy's names). */
-  packetsAccounted(
-    what: 'ct_state_invalid_dropped_pkts' | 'localhost_nps_accepted_pkts',
-    packets: number,
-  ): void
-}
 
 export class KubeProxyMetrics implements RuleMetrics {
   readonly registry = new Registry()
@@ -85,7 +68,7 @@ export class KubeProxyMetrics implements RuleMetrics {
   ])
   readonly #iptablesLast = this.#gauge(
     `${SYNC}_iptables_last`,
-    'Rules of iptables that the last sync wrote',
+    'Rules of iptables that the last restore wrote',
     ['table', 'ip_family'],
   )
   readonly #restoreFailures = this.#counter(
@@ -100,7 +83,7 @@ export class KubeProxyMetrics implements RuleMetrics {
   )
   readonly #invalidDropped = this.#counter(
     'iptables_ct_state_invalid_dropped_packets_total',
-    'Packets dropped because connection tracking calls them invalid',
+    'Packets that KUBE-FORWARD dropped because connection tracking calls them invalid',
   )
   readonly #localhostAccepted = this.#counter(
     'iptables_localhost_nodeports_accepted_packets_total',

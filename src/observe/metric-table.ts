@@ -38,6 +38,17 @@ export const METRIC_TABLE = {
     'How often a bound was hit: connections turned away, retries refused, what made room',
     ['bound'],
   ),
+  kube_sluice_events_total: counter(
+    'Events about objects: written to the API server (or the log), or dropped by a bound or a server that does not take them',
+    ['result'],
+  ),
+  kube_sluice_api_lists_total: counter('Complete lists from the API server', ['kind']),
+  kube_sluice_api_watches_total: counter('Watches begun or taken up again', ['kind']),
+  kube_sluice_api_watch_events_total: counter('Events of watches', ['kind']),
+  kube_sluice_api_failures_total: counter(
+    'Lists and watches that failed; expired: history gone (410), all is listed anew; throttled: 429',
+    ['kind', 'reason'],
+  ),
   kube_sluice_verdicts_total: counter('Verdicts of the nfqueue mode; passed: left to the rules', [
     'verdict',
   ]),

@@ -15,7 +15,10 @@ with the process, and those of an endpoint when it comes back after it had gone.
 
 \`kube_sluice_bound_hits_total\` has the flag of the option that bounds as its label: \`max-connections\`
 (connections turned away), \`retry-budget\` (retries refused), \`udp-max-sessions\` (sessions that made
-room), \`affinity-max-clients\` (clients forgotten). When one of them grows, the option is too small for
+room), \`affinity-max-clients\` (clients forgotten); in the nfqueue mode \`nfqueue-length\` and
+\`nfqueue-buffer\` (packets that passed to the standby rules), \`nfqueue-flows\` (new connections forgotten
+while their client might still repeat its SYN), \`conntrack-event-buffer\` (dumps to make up for lost
+events). When one of them grows, the option is too small for
 the load, or something is wrong.
 
 The metrics of Node.js and of the process (\`nodejs_*\`, \`process_*\`) are those of prom-client.

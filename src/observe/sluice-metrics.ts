@@ -23,12 +23,26 @@ export interface SluiceMetricInputs {
   readonly affinityClients: number
   /** Option that bounds something -> how often it did. */
   readonly boundsHit: Readonly<Record<string, number>>
+  /** Of each kind; undefined without an API server. */
+  readonly watches: ReadonlyMap<string, WatchCounts> | undefined
+  readonly events: { readonly written: number; readonly dropped: number }
   readonly syncs: { readonly succeeded: number; readonly failed: number }
   readonly warnings: number
   /** undefined: the endpoint is not probed. */
   readonly isUp: (servicePortId: string, endpointId: string) => boolean | undefined
   readonly maxPorts: number
   readonly maxEndpoints: number
+}
+
+/** What listing and watching one kind of objects at the API server has come to. */
+export interface WatchCounts {
+  readonly lists: number
+  readonly watches: number
+  readonly events: number
+  readonly failures: number
+  /** Of the failures, those after which everything is listed anew, and those of status 429. */
+  readonly expired: number
+  readonly throttled: number
 }
 
 type Labels = Readonly<Record<string, string | number>>
@@ -61,6 +75,20 @@ function addProcess(text: MetricText, inputs: SluiceMetricInputs): void {
   text.add('kube_sluice_affinity_clients', inputs.affinityClients)
   for (const [bound, hits] of Object.entries(inputs.boundsHit)) {
     text.add('kube_sluice_bound_hits_total', hits, { bound })
+  }
+  text.add('kube_sluice_events_total', inputs.events.written, { result: 'written' })
+  text.add('kube_sluice_events_total', inputs.events.dropped, { result: 'dropped' })
+  for (const [kind, counts] of inputs.watches ?? []) addWatch(text, kind, counts)
+}
+
+function addWatch(text: MetricText, kind: string, counts: WatchCounts): void {
+  const { lists, watches, events, failures, expired, throttled } = counts
+  text.add('kube_sluice_api_lists_total', lists, { kind })
+  text.add('kube_sluice_api_watches_total', watches, { kind })
+  text.add('kube_sluice_api_watch_events_total', events, { kind })
+  const other = failures - expired - throttled
+  for (const [reason, count] of Object.entries({ expired, throttled, other })) {
+    text.add('kube_sluice_api_failures_total', count, { kind, reason })
   }
 }
 

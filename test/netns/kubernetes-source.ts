@@ -4,6 +4,7 @@ import { ApiServerChild } from '../fixtures/api-server-child.js'
 import type { ApiObject } from '../fixtures/api-server.js'
 import { CertificateAuthority } from '../fixtures/certificates.js'
 import { writeKubeconfig } from '../fixtures/kubeconfig.js'
+import { metricsOf } from '../fixtures/metrics.js'
 import { node } from '../fixtures/objects.js'
 import { answers, serve } from '../fixtures/reach.js'
 import { rootOnly, service, slice, startCluster } from '../fixtures/test-cluster.js'
@@ -60,6 +61,15 @@ t.test('traffic does not notice that the API server dies', { skip: rootOnly }, a
     { regarding: { kind: 'Node', name: 'node-a' }, reportingInstance: 'node-a' },
     { regarding: { kind: 'Service', name: 'echo', namespace: 'test', uid: /^uid-/ } },
   ])
+  const read = await metricsOf(cluster)
+  for (const kind of ['Service', 'EndpointSlice', 'Node']) {
+    t.equal(read(`kube_sluice_api_lists_total{kind="${kind}"}`), 1, kind)
+    t.equal(read(`kube_sluice_api_watches_total{kind="${kind}"}`), 1, 'the same stream')
+    t.ok(read(`kube_sluice_api_watch_events_total{kind="${kind}"}`)! >= 2)
+    t.equal(read(`kube_sluice_api_failures_total{kind="${kind}",reason="other"}`), 0)
+  }
+  t.equal(read('kube_sluice_events_total{result="written"}'), 2)
+  t.equal(read('kube_sluice_events_total{result="dropped"}'), 0)
   const both = [cluster.podIp(1), cluster.podIp(2)]
   await api.call({ do: 'put', objects: [slice('echo', both)] })
   await proxy.until('two endpoints', uses(2))
@@ -79,5 +89,13 @@ t.test('traffic does not notice that the API server dies', { skip: rootOnly }, a
   await next.call({ do: 'put', objects })
   await proxy.until('its new state', uses(1))
   t.strictSame(await ask(), ['pod-2'], 'what changed meanwhile is taken over')
+  const after = await metricsOf(cluster)
+  t.ok(after('kube_sluice_api_failures_total{kind="Service",reason="other"}')! >= 1)
+  t.equal(
+    after('kube_sluice_api_lists_total{kind="EndpointSlice"}'),
+    2,
+    'its history is another one',
+  )
+  t.equal(after('kube_sluice_api_failures_total{kind="EndpointSlice",reason="expired"}'), 1)
   t.equal(await proxy.stop(), 0)
 })

@@ -10,7 +10,9 @@ import type { Endpoint } from '../../src/model/endpoint.js'
 import type { ServicePort } from '../../src/model/service-port.js'
 import type { ServicePortState } from '../../src/model/snapshot.js'
 import { DEFAULT_MARK_MASK, markLayoutOf, markOf } from '../../src/packet/mark-layout.js'
+import { NO_RULE_METRICS } from '../../src/observe/rule-metrics.js'
 import type { Agent } from '../fixtures/agent.js'
+import { FakeClock } from '../fixtures/fake-clock.js'
 import { endpoint, portState, servicePort, snapshotOf } from '../fixtures/endpoint.js'
 import { ranges } from '../fixtures/objects.js'
 import { answers, reach, serve } from '../fixtures/reach.js'
@@ -49,6 +51,8 @@ t.test('the flat layout', { skip: rootOnly }, async (t) => {
   const proxier = () =>
     new NftablesProxier({
       run,
+      clock: new FakeClock(),
+      metrics: NO_RULE_METRICS,
       loader: new TextElementLoader(run),
       families: ['IPv4', 'IPv6'],
       layoutOptions: () => options,

@@ -29,6 +29,8 @@ function inputs(extra: Partial<SluiceMetricInputs> = {}): SluiceMetricInputs {
     udpSessions: 0,
     affinityClients: 0,
     boundsHit: {},
+    watches: undefined,
+    events: { written: 0, dropped: 0 },
     syncs: { succeeded: 0, failed: 0 },
     warnings: 0,
     isUp: () => undefined,

@@ -4,6 +4,7 @@ import { SluiceError } from '../../lib/errors.js'
 import { type RunCommand, runChecked } from '../../kernel/command.js'
 import { LOCK_WAIT, restoreRules } from '../../kernel/iptables.js'
 import type { Snapshot } from '../../model/snapshot.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import {
   baseJumps,
   CANARY_CHAIN,
@@ -15,26 +16,26 @@ import {
   type BaseJump,
 } from './base-rules.js'
 import { PORT_CHAIN_PATTERN } from './names.js'
-import { isEmptyPlan, restoreText, type RestorePlan } from './restore-text.js'
-import { fullPlan, partialPlan, rulesetOf, type Ruleset, type RulesetOptions } from './ruleset.js'
+import { isEmptyPlan, restoreText, ruleCount, type RestorePlan } from './restore-text.js'
+import {
+  fullPlan,
+  partialPlan,
+  rulesetOf,
+  ruleTotals,
+  type Ruleset,
+  type RulesetOptions,
+} from './ruleset.js'
 
 export interface FamilyRulesOptions {
   readonly run: RunCommand
   /** As iptablesTool() names it. */
   readonly tool: string
   readonly clock: Pick<Clock, 'nowMs'>
-  /** After each restore: whether everything was written, and how long it took. */
-  readonly onRestored?: (restore: RestoreReport) => void
+  readonly metrics: RuleMetrics
   /** Jumps were put at the top of built-in chains: what stood there is below them now. */
   readonly onJumpsAdded?: () => void
   /** The rules in force serve; what nobody wants any more could not be looked for. */
   readonly warn: (message: string) => void
-}
-
-export interface RestoreReport {
-  readonly isFull: boolean
-  readonly tookMs: number
-  readonly bytes: number
 }
 
 /** Everything is written again after this long, unless the cluster is large. */
@@ -73,13 +74,15 @@ export class FamilyRules {
     this.#loaded = undefined
     if (isFull) {
       await this.#ensureCanaries()
-      await this.#restore(await this.#takeOver(fullPlan(after)), true)
+      await this.#restore(await this.#takeOver(fullPlan(after)), after, 'full')
       this.#fullAtMs = nowMs
     } else {
-      await this.#restore(partialPlan(before, after), false)
+      await this.#restore(partialPlan(before, after), after, 'partial')
     }
     if (isFull || verify) await this.#ensureJumps(after)
     this.#loaded = after
+    const seconds = (this.#options.clock.nowMs() - nowMs) / 1000
+    this.#options.metrics.rulesWritten(isFull ? 'full' : 'partial', options.family, seconds)
   }
 
   /** Whether the canary chains are as they were left. Throws SluiceError ERR_TOOL when a tool hangs. */
@@ -109,17 +112,21 @@ export class FamilyRules {
     return { ...plan, nat: { ...plan.nat, stale } }
   }
 
-  async #restore(plan: RestorePlan, isFull: boolean): Promise<void> {
+  async #restore(plan: RestorePlan, after: Ruleset, kind: 'full' | 'partial'): Promise<void> {
     if (isEmptyPlan(plan)) return
-    const { run, tool, clock, onRestored } = this.#options
+    const { run, tool, metrics } = this.#options
+    const { family } = after.options
     const text = restoreText(plan)
-    const startedMs = clock.nowMs()
     try {
       await restoreRules(run, tool, text)
     } catch (error) {
+      metrics.iptablesRestoreFailed(family, kind)
       throw withLines(error, text)
     }
-    onRestored?.({ isFull, tookMs: clock.nowMs() - startedMs, bytes: text.length })
+    const total = ruleTotals(after)
+    for (const table of ['filter', 'nat'] as const) {
+      metrics.iptablesRules(table, family, { total: total[table], last: ruleCount(plan[table]) })
+    }
   }
 
   async #ensureCanaries(): Promise<void> {

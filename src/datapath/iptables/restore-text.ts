@@ -26,6 +26,11 @@ export function isEmptyPlan({ filter, nat }: RestorePlan): boolean {
   )
 }
 
+/** Rules that it writes. */
+export function ruleCount({ chains }: TablePlan): number {
+  return chains.reduce((sum, { rules }) => sum + rules.length, 0)
+}
+
 /** The text; '' for an empty plan. */
 export function restoreText(plan: RestorePlan): string {
   return tableText('filter', plan.filter) + tableText('nat', plan.nat)

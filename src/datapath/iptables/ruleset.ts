@@ -24,6 +24,14 @@ export interface Ruleset {
   readonly snapshot: Snapshot
   /** By ServicePort.id; those of the family only. */
   readonly parts: SortedMap<PortRules>
+  /** Rules of all parts, kept up with each change: there may be a million. */
+  readonly partRules: RuleCounts
+}
+
+/** Rules by table. */
+export interface RuleCounts {
+  readonly filter: number
+  readonly nat: number
 }
 
 /** Options as the caller knows them: whether the cluster is large is seen from the Snapshot. */
@@ -41,12 +49,38 @@ export function rulesetOf(snapshot: Snapshot, wanted: RulesetOptions, previous?:
       : undefined
   const before = base?.snapshot.servicePorts ?? SortedMap.empty<ServicePortState>()
   const changes = new Map<string, PortRules | undefined>()
+  const partRules = { filter: 0, nat: 0, ...base?.partRules }
   for (const { key, after } of before.differences(snapshot.servicePorts)) {
     if (after !== undefined && after.servicePort.ipFamily !== options.family) continue
-    changes.set(key, after === undefined ? undefined : portRules(after, options))
+    const rules = after === undefined ? undefined : portRules(after, options)
+    changes.set(key, rules)
+    for (const table of ['filter', 'nat'] as const) {
+      partRules[table] += countRules(rules, table) - countRules(base?.parts.get(key), table)
+    }
   }
   const parts = (base?.parts ?? SortedMap.empty<PortRules>()).with(changes)
-  return { options: base?.options ?? options, snapshot, parts }
+  return { options: base?.options ?? options, snapshot, parts, partRules }
+}
+
+/** All rules in chains of ours. */
+export function ruleTotals({ options, partRules }: Ruleset): RuleCounts {
+  const base = baseChains(options)
+  const ofBase = (name: 'filter' | 'nat'): number =>
+    base.reduce((sum, { table, rules }) => sum + (table === name ? rules.length : 0), 0)
+  return {
+    filter: partRules.filter + ofBase('filter'),
+    nat: partRules.nat + ofBase('nat') + nodePortJumps(options).length,
+  }
+}
+
+function countRules(rules: PortRules | undefined, table: 'filter' | 'nat'): number {
+  if (rules === undefined) return 0
+  let count = 0
+  for (const [id, shared] of Object.entries(rules.shared)) {
+    if (id.startsWith(table)) count += shared.length
+  }
+  if (table === 'nat') for (const chain of rules.chains) count += chain.rules.length
+  return count
 }
 
 /** Everything, as if nothing were there. */

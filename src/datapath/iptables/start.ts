@@ -3,32 +3,36 @@ import { SluiceError } from '../../lib/errors.js'
 import { iptablesTool } from '../../kernel/iptables.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
+import type { IpFamily } from '../../lib/ip-address.js'
 import type { Snapshot } from '../../model/snapshot.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import { familiesOf, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { passesInvalid } from '../passes-invalid.js'
 import { snapshotLoopbackRouter } from '../route-loopback.js'
 import { ruleModeStatus } from '../rule-mode-status.js'
 import type { ModeContext, RunningMode } from '../running-mode.js'
-import { deleteStaleFlows } from '../stale-flows.js'
+import { reconcileFlows } from '../stale-flows.js'
 import { FamilyRules } from './family-rules.js'
+import { InvalidDrops } from './invalid-drops.js'
 import { IptablesProxier } from './iptables-proxier.js'
 import { rulesetOptions } from './ruleset-options.js'
 
 /** @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help */
 export function startIptables(context: ModeContext): RunningMode {
-  const { config, kernel, run, clock, localAddresses, log } = context
+  const { config, kernel, run, clock, localAddresses, log, metrics, keptFlows } = context
   requireCapabilities(kernel)
   const families = familiesOf(kernel, 'iptables')
   const warn = (message: string): void => {
     log.warn(message)
   }
+  const toolOf = (family: IpFamily): string => iptablesTool(family, kernel.iptablesVariant)
+  const drops = families.map((family) => new InvalidDrops(run, toolOf(family)))
   const netfilter = new Netfilter()
   const proxier = new IptablesProxier({
     clock,
     families,
     warn,
-    rulesOf: (family) =>
-      new FamilyRules({ run, clock, warn, tool: iptablesTool(family, kernel.iptablesVariant) }),
+    rulesOf: (family) => new FamilyRules({ run, clock, warn, metrics, tool: toolOf(family) }),
     optionsOf: (family, snapshot) =>
       rulesetOptions(family, config, {
         node: snapshot.node,
@@ -36,9 +40,9 @@ export function startIptables(context: ModeContext): RunningMode {
         passesInvalid: passesInvalid(),
       }),
     deleteStaleFlows: (family, snapshot) =>
-      deleteStaleFlows(netfilter, family, snapshot, context.keptFlows?.()),
+      reconcileFlows({ netfilter, clock, metrics, keptFlows }, family, snapshot),
   })
-  log.info({ families, iptables: iptablesTool('IPv4', kernel.iptablesVariant) }, 'rules only')
+  log.info({ families, iptables: toolOf('IPv4') }, 'rules only')
   const routeLoopback = snapshotLoopbackRouter(config, warn)
   return {
     datapath: {
@@ -54,7 +58,16 @@ export function startIptables(context: ModeContext): RunningMode {
     },
     openConnections: () => 0,
     onSynced: () => undefined,
+    readCounters: () => accountDrops(drops, metrics),
     status: ruleModeStatus('iptables'),
+  }
+}
+
+/** A tool that hangs leaves the counts as they were. */
+async function accountDrops(drops: readonly InvalidDrops[], metrics: RuleMetrics): Promise<void> {
+  for (const one of drops) {
+    const packets = await one.take().catch(() => 0)
+    metrics.packetsAccounted('ct_state_invalid_dropped_pkts', packets)
   }
 }
 

@@ -23,6 +23,7 @@ import {
 } from '../../kernel/ipvs.js'
 import { diffVirtualServers } from '../../kernel/ipvs-changes.js'
 import { OwnedSets } from '../../kernel/owned-sets.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { DesiredState } from './desired-state.js'
 import { Drains } from './drains.js'
 import { isOurs, NODE_PORT_SETS, nodePortOf, splitByOwner } from './ownership.js'
@@ -40,6 +41,7 @@ export interface IpvsFamilyOptions {
   readonly addresses: VipAddresses
   readonly gracefulPeriodMs: number
   readonly excludeCidrs: readonly IpRange[]
+  readonly metrics: RuleMetrics
 }
 
 /** What the kernel has of ours. */
@@ -60,7 +62,9 @@ export class IpvsFamily {
   constructor(options: IpvsFamilyOptions) {
     this.#options = options
     this.#sets = new OwnedSets(options.run)
-    this.#rules = new RuleTable(options.run, options.iptables)
+    this.#rules = new RuleTable(options.run, options.iptables, () => {
+      options.metrics.iptablesRestoreFailed(options.family, 'full')
+    })
     this.#drains = new Drains(options.gracefulPeriodMs)
   }
 

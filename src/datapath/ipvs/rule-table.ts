@@ -11,15 +11,17 @@ import { PORT_CHAIN_PATTERN } from '../iptables/names.js'
 export class RuleTable {
   readonly #run: RunCommand
   readonly #tool: string
+  readonly #onFailure: () => void
   /** The text in force; undefined before the first load and after a failure. */
   #applied: string | undefined
   /** Names of the chains of single Service ports that exist. */
   #portChains: ReadonlySet<string> = new Set()
 
-  /** `tool` as iptablesTool() names it. */
-  constructor(run: RunCommand, tool: string) {
+  /** `tool` as iptablesTool() names it; `onFailure`: a restore failed. */
+  constructor(run: RunCommand, tool: string, onFailure: () => void) {
     this.#run = run
     this.#tool = tool
+    this.#onFailure = onFailure
   }
 
   /**
@@ -50,7 +52,16 @@ export class RuleTable {
 
   async #load(text: string): Promise<void> {
     this.#applied = undefined
-    await restoreRules(this.#run, this.#tool, text)
+    await this.#restore(text)
+  }
+
+  async #restore(text: string): Promise<void> {
+    try {
+      await restoreRules(this.#run, this.#tool, text)
+    } catch (error) {
+      this.#onFailure()
+      throw error
+    }
   }
 
   /** All are emptied before one goes: they lead to each other. */
@@ -63,7 +74,7 @@ export class RuleTable {
       'COMMIT',
     ]
     try {
-      await restoreRules(this.#run, this.#tool, lines.map((line) => `${line}\n`).join(''))
+      await this.#restore(lines.map((line) => `${line}\n`).join(''))
       return []
     } catch (error) {
       return [`chains that are not needed any more stay: ${messageOf(error)}`]

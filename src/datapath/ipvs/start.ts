@@ -12,6 +12,7 @@ import type { LocalAddress } from '../../kernel/local-address.js'
 import { capabilityOf, type KernelCapabilities } from '../../kernel/probe-capability.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import { selectEndpoints, vipsOf } from '../../model/vip.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import { Traffic } from '../../observe/traffic.js'
 import { familiesOf, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { IpvsFamily } from './ipvs-family.js'
@@ -27,6 +28,7 @@ export interface IpvsContext {
   readonly run: RunCommand
   readonly clock: Clock
   readonly localAddresses: () => readonly LocalAddress[]
+  readonly metrics: RuleMetrics
   readonly log: {
     info(context: object, message: string): void
     warn(message: string): void
@@ -70,7 +72,7 @@ function makeProxier(
   families: readonly IpFamily[],
   settings: IpvsSettings,
 ): IpvsProxier {
-  const { config, kernel, run, clock, localAddresses, log } = context
+  const { config, kernel, run, clock, localAddresses, log, metrics } = context
   const Addresses = capabilityOf(kernel, 'dummy devices').usable
     ? DummyDeviceAddresses
     : LocalRouteAddresses
@@ -92,6 +94,7 @@ function makeProxier(
           addresses: new Addresses(run, family),
           gracefulPeriodMs: config.ipvs.gracefulPeriodMs,
           excludeCidrs: config.ipvs.excludeCidrs,
+          metrics,
         }),
       ]),
     ),

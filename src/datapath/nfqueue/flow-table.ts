@@ -78,6 +78,11 @@ export class FlowTable {
     return this.#overwritten
   }
 
+  /** When the flow came that the next new one takes the place of; -Infinity: there is room. */
+  get nextAtMs(): number {
+    return this.#isUsed[this.#next] === 1 ? (this.atMs[this.#next] ?? 0) : -Infinity
+  }
+
   /** The flow with the 5-tuple of the packet at `base` of `records`, or -1. */
   find(records: Uint32Array, base: number): number {
     this.#tupleOf(records, base)

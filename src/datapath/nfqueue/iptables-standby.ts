@@ -10,6 +10,7 @@ import type { RunCommand } from '../../kernel/command.js'
 import { iptablesTool, type IptablesVariant } from '../../kernel/iptables.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import type { Snapshot } from '../../model/snapshot.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { SyncResult } from '../datapath.js'
 import { FamilyRules } from '../iptables/family-rules.js'
 import { rulesetOptions } from '../iptables/ruleset-options.js'
@@ -20,6 +21,7 @@ export interface IptablesStandbyOptions {
   readonly config: RunConfig
   readonly clock: Pick<Clock, 'nowMs'>
   readonly run: RunCommand
+  readonly metrics: RuleMetrics
   readonly iptablesVariant: IptablesVariant
   readonly families: readonly IpFamily[]
   /** Read anew at each sync. */
@@ -42,12 +44,13 @@ export class IptablesStandby implements Standby {
 
   constructor(options: IptablesStandbyOptions) {
     this.#options = options
-    const { families, run, clock, iptablesVariant, warn } = options
+    const { families, run, clock, iptablesVariant, warn, metrics } = options
     for (const family of families) {
       const rules = new FamilyRules({
         run,
         clock,
         warn,
+        metrics,
         tool: iptablesTool(family, iptablesVariant),
         onJumpsAdded: () => {
           state.generation++

@@ -25,11 +25,12 @@ import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
 import type { Vip } from '../../model/vip.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { RunConfig } from '../../config/run-config.js'
 import { Verification } from '../userspace/capture-options.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import { partOfSnapshot } from '../part-of-snapshot.js'
-import { deleteStaleFlows } from '../stale-flows.js'
+import { reconcileFlows } from '../stale-flows.js'
 import type { EndpointMap } from './endpoint-map.js'
 import { type SlotElement, SlotTable } from './slot-table.js'
 import type { Standby, StandbyPart } from './standby.js'
@@ -48,6 +49,7 @@ export interface NfqueueProxierOptions {
   readonly layout: MarkLayout
   readonly families: readonly IpFamily[]
   readonly netfilter: Netfilter
+  readonly metrics: RuleMetrics
   readonly standby: Standby
   readonly endpointMaps: Readonly<Record<IpFamily, EndpointMap>>
   readonly thread: SteeringThread
@@ -363,7 +365,7 @@ export class NfqueueProxier implements Datapath {
 
   /** Slots that nobody uses any more, and the UDP flows that still lead there. */
   async #forget({ changed, removed, snapshot }: Changes): Promise<void> {
-    const { netfilter, layout, endpointMaps } = this.#options
+    const { netfilter, layout, endpointMaps, clock, metrics } = this.#options
     const isUdp = ({ servicePort }: ServicePortState): boolean => servicePort.protocol === 'UDP'
     for (const [family, state] of this.#families) {
       const slots = state.removedSlots.splice(0)
@@ -377,7 +379,8 @@ export class NfqueueProxier implements Datapath {
           one.servicePort.ipFamily === family &&
           this.#applied.get(one.servicePort.id)?.state.endpoints !== one.endpoints,
       )
-      if (isStale || udpSlots.length > 0) await deleteStaleFlows(netfilter, family, snapshot)
+      if (!isStale && udpSlots.length === 0) continue
+      await reconcileFlows({ netfilter, clock, metrics, keptFlows: undefined }, family, snapshot)
     }
   }
 

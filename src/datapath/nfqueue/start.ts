@@ -10,6 +10,7 @@ import { loopbackRouter } from '../../kernel/sysctl.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
 import { readBalancerSettings } from '../../policy/balancer/settings.js'
@@ -36,6 +37,7 @@ export interface NfqueueContext {
     info(context: object, message: string): void
     warn(message: string): void
   }
+  readonly metrics: RuleMetrics
   /** An endpoint does not take connections, or does so again. */
   readonly onEjection: (servicePortId: string, endpointId: string, isEjected: boolean) => void
   /** Steering has ended by itself; the standby serves from here on. */
@@ -158,13 +160,14 @@ interface Parts extends TranslationParts {
 }
 
 function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
-  const { config, kernel, run, clock, localAddresses } = context
+  const { config, kernel, run, clock, localAddresses, metrics } = context
   return new NfqueueProxier({
     ...parts,
     ...makeTranslation(context, parts),
     config,
     clock,
     run,
+    metrics,
     iptablesVariant: kernel.iptablesVariant,
     localAddresses,
     routeLoopback: loopbackRouter(config.nodeSetup.sysctlRoot, (message) => {
@@ -189,12 +192,13 @@ function statusReader(
   }
   return (snapshot: Snapshot) => {
     readTraffic(traffic, snapshot, datapath, counters)
+    const queues = queuesOf(config)
     return {
       mode: 'nfqueue' as const,
       capture: undefined,
       steering: {
         ...Object.fromEntries(STEERING_TOTALS.map((name) => [name, counters.total(name)])),
-        queues: queuesOf(config),
+        queues,
         verdictLatency: { bounds: VERDICT_BUCKETS, ...counters.verdictLatency() },
         ...sockets(),
       },
@@ -219,8 +223,22 @@ function statusReader(
               isOff: counters.total('pluginIsOff') > 0,
             },
       udpSessions: 0,
-      affinityClients: 0,
+      affinityClients: counters.total('affinityClients'),
+      boundsHit: boundsHit(queues, counters),
     }
+  }
+}
+
+/** By the option that bounds. */
+function boundsHit(queues: ReturnType<typeof queuesOf>, counters: SteeringCounters) {
+  const sum = (name: 'dropped' | 'droppedByBuffer'): number =>
+    queues.reduce((total, queue) => total + queue[name], 0)
+  return {
+    'nfqueue-length': sum('dropped'),
+    'nfqueue-buffer': sum('droppedByBuffer'),
+    'conntrack-event-buffer': counters.total('eventOverruns'),
+    'nfqueue-flows': counters.total('flowsForgotten'),
+    'affinity-max-clients': counters.total('affinityEvictions'),
   }
 }
 

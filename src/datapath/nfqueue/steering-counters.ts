@@ -32,6 +32,11 @@ export const STEERING_TOTALS = [
   'pluginFailures',
   'pluginOverruns',
   'pluginIsOff',
+  /** Flows that made room while their client might still repeat its SYN. */
+  'flowsForgotten',
+  /** Session affinity: clients remembered, and clients that made room for others. */
+  'affinityClients',
+  'affinityEvictions',
   /** Time spent on deciding and answering. */
   'verdictSeconds',
 ] as const

@@ -36,6 +36,8 @@ export interface SteeringLoopOptions {
   /** An entry of a dump, besides being counted. */
   readonly onEntry: (records: Uint32Array, base: number) => void
   readonly onDumpEnd: () => void
+  /** About once a second. */
+  readonly onTick?: () => void
 }
 
 const FAMILIES: readonly IpFamily[] = ['IPv4', 'IPv6']
@@ -229,6 +231,7 @@ export class SteeringLoop {
     if (now < this.#nextTickMs) return
     this.#nextTickMs = now + TICK_MS
     this.#options.steering.tick(now)
+    this.#options.onTick?.()
     if (now >= this.#nextResyncMs && !this.#isDumping) this.resync()
   }
 }

@@ -153,6 +153,10 @@ const loop = new SteeringLoop({
   onDumpEnd: () => {
     isAdopting = false
   },
+  onTick: () => {
+    counters.set(Total.affinityClients, affinity.size)
+    counters.set(Total.affinityEvictions, affinity.evictions)
+  },
 })
 
 function takeMessage(): boolean {

@@ -70,6 +70,8 @@ export interface SteeringOptions {
   readonly connections?: Pick<SteeredConnections, 'steered' | 'tick'>
 }
 
+/** A client repeats an unanswered SYN after this (RFC 6298): a flow forgotten sooner is not retried. */
+const SYN_REPEAT_MS = 1000
 /** A SYN that comes again sooner than this was on the way already when the verdict fell. */
 const MIN_REPEAT_MS = 300
 /** Datagrams of one socket that come this close together are of one flow. */
@@ -175,6 +177,8 @@ export class Steering {
       this.#drop()
       return
     }
+    if (known < 0 && this.#nowMs - flows.nextAtMs < SYN_REPEAT_MS)
+      counters.add(Total.flowsForgotten)
     const place = flows.add(this.#records, this.#base)
     flows.vip[place] = vip.id
     flows.source[place] = this.#sourceOf()

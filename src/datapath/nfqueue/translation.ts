@@ -14,6 +14,7 @@ import type { Clock } from '../../lib/clock.js'
 import { messageOf, SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import { removeTable } from '../cleanup.js'
 import { removeIptablesRules } from '../iptables/remove-rules.js'
 import { missingOf, MODE_NEEDS } from '../mode-needs.js'
@@ -38,6 +39,7 @@ export interface TranslationContext {
   readonly clock: Clock
   readonly localAddresses: () => readonly LocalAddress[]
   readonly log: { warn(message: string): void }
+  readonly metrics: RuleMetrics
 }
 
 /** The parts of the mode that depend on it. */
@@ -62,6 +64,8 @@ function inNftables(
   const layoutOptions = layoutOptionsReader(context.config, context.localAddresses, layout)
   const proxier = new NftablesProxier({
     run: context.run,
+    clock: context.clock,
+    metrics: context.metrics,
     loader,
     families,
     layoutOptions,
@@ -80,7 +84,7 @@ function inIptables(
   context: TranslationContext,
   { families, layout }: TranslationParts,
 ): Translation {
-  const { config, kernel, run, clock, localAddresses, log } = context
+  const { config, kernel, run, clock, localAddresses, log, metrics } = context
   const { iptablesVariant } = kernel
   const mapOf = (family: IpFamily) =>
     new IptablesEndpointMap(run, iptablesTool(family, iptablesVariant), layout)
@@ -89,6 +93,7 @@ function inIptables(
       config,
       clock,
       run,
+      metrics,
       iptablesVariant,
       families,
       localAddresses,

@@ -6,8 +6,10 @@
  * flushed the ruleset), everything is loaded anew, once; when that fails too, the next sync does.
  */
 import { runChecked, type RunCommand } from '../../kernel/command.js'
+import type { Clock } from '../../lib/clock.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { NodeState, Snapshot } from '../../model/snapshot.js'
+import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import { changedAffinity, staleClients, type AffinityEntries } from './affinity-clients.js'
 import { renderOperations, type ElementLoader } from './element-loader.js'
@@ -19,6 +21,8 @@ const FORGET_ATTEMPTS = 5
 
 export interface NftablesProxierOptions {
   readonly run: RunCommand
+  readonly clock: Pick<Clock, 'nowMs'>
+  readonly metrics: RuleMetrics
   readonly loader: ElementLoader
   readonly families: readonly IpFamily[]
   /** Read at each sync; the same object for as long as nothing changed. */
@@ -84,28 +88,39 @@ export class NftablesProxier implements Datapath {
 
   async #bring(layout: Layout): Promise<void> {
     const { family } = layout
+    const { clock, metrics } = this.#options
+    const startedMs = clock.nowMs()
     const before = this.#loaded.get(family)
     this.#loaded.delete(family)
-    await this.#load(before, layout)
+    const kind = await this.#load(before, layout)
     await this.#forgetClients(before, layout)
     this.#loaded.set(family, layout)
+    metrics.rulesWritten(kind, family, (clock.nowMs() - startedMs) / 1000)
   }
 
-  async #load(before: Layout | undefined, layout: Layout): Promise<void> {
+  async #load(before: Layout | undefined, layout: Layout): Promise<'full' | 'partial'> {
+    const { loader, metrics } = this.#options
     if (before?.skeleton === layout.skeleton) {
       try {
-        await this.#options.loader.load(diffLayouts(before, layout))
-        return
+        await loader.load(diffLayouts(before, layout))
+        return 'partial'
       } catch {
         // Not what was loaded is in the kernel; loading everything tells what is wrong, if anything.
+        metrics.nftablesSyncFailed(layout.family)
       }
     }
-    await this.#bringWhole(layout)
+    try {
+      await this.#bringWhole(layout)
+    } catch (error) {
+      metrics.nftablesSyncFailed(layout.family)
+      throw error
+    }
+    return 'full'
   }
 
   /** Clients of endpoints that have gone. An entry may expire meanwhile: then it is looked again. */
   async #forgetClients(before: Layout | undefined, layout: Layout): Promise<void> {
-    const { affinityEntries, loader } = this.#options
+    const { affinityEntries, loader, metrics } = this.#options
     if (affinityEntries === undefined) return
     const allowed = changedAffinity(before, layout)
     if (allowed.size === 0) return
@@ -116,7 +131,9 @@ export class NftablesProxier implements Datapath {
         await loader.load([stale])
         return
       } catch (error) {
-        if (attempt === FORGET_ATTEMPTS) throw error
+        if (attempt < FORGET_ATTEMPTS) continue
+        metrics.nftablesCleanupFailed(layout.family)
+        throw error
       }
     }
   }

@@ -7,7 +7,7 @@ import { missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { ruleModeStatus } from '../rule-mode-status.js'
 import { snapshotLoopbackRouter } from '../route-loopback.js'
 import type { ModeContext, RunningMode } from '../running-mode.js'
-import { deleteStaleFlows } from '../stale-flows.js'
+import { reconcileFlows } from '../stale-flows.js'
 import { AFFINITY_MAP } from './affinity-rules.js'
 import { layoutOptionsReader } from './layout-options.js'
 import { NetlinkElementLoader } from './netlink-loader.js'
@@ -21,7 +21,7 @@ const SMALL_SET = 'nodeport-ips'
 
 /** @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help */
 export function startNftables(context: ModeContext): RunningMode {
-  const { config, kernel, run, clock, localAddresses, log } = context
+  const { config, kernel, run, clock, localAddresses, log, metrics, keptFlows } = context
   const missing = missingOf(kernel, MODE_NEEDS.nftables)
   if (missing.length > 0) {
     const lines = missing.map(
@@ -37,6 +37,8 @@ export function startNftables(context: ModeContext): RunningMode {
   const marks = markLayoutOf(config.nfqueue.markMask)
   const proxier = new NftablesProxier({
     run,
+    clock,
+    metrics,
     loader: new NetlinkElementLoader(netfilter),
     families: FAMILIES,
     layoutOptions: layoutOptionsReader(config, localAddresses, marks),
@@ -48,7 +50,7 @@ export function startNftables(context: ModeContext): RunningMode {
     clock,
     hasTable: (family) => hasTable(netfilter, family),
     deleteStaleFlows: (family, snapshot) =>
-      deleteStaleFlows(netfilter, family, snapshot, context.keptFlows?.()),
+      reconcileFlows({ netfilter, clock, metrics, keptFlows }, family, snapshot),
     routeLoopback: snapshotLoopbackRouter(config, (message) => {
       log.warn(message)
     }),

@@ -70,7 +70,12 @@ export interface ReflectorCounts {
   lists: number
   watches: number
   events: number
+  /** All of them. */
   failures: number
+  /** Of these: the server no longer knew the version, or versions ran backwards; a new list follows. */
+  expired: number
+  /** Of these: the server asked for less (429). */
+  throttled: number
 }
 
 export interface ReflectorOptions {
@@ -94,7 +99,10 @@ export interface ReflectorOptions {
 export class Reflector {
   readonly #options: ReflectorOptions
   readonly #backoff: Backoff
-  readonly counts: ReflectorCounts = { lists: 0, watches: 0, events: 0, failures: 0 }
+  readonly counts: ReflectorCounts = {
+    ...{ lists: 0, watches: 0, events: 0 },
+    ...{ failures: 0, expired: 0, throttled: 0 },
+  }
   /** Where the watch goes on; undefined: a list is needed. */
   #version: string | undefined
   #servesWatchList = true
@@ -141,8 +149,10 @@ export class Reflector {
       if (isRefusal(error)) return 0
     }
     this.counts.failures++
+    if (error instanceof ApiError && error.status === 429) this.counts.throttled++
     let waitMs = this.#backoff.next(error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0)
     if (isHistoryGone(error) || error instanceof HistoryBroken) {
+      this.counts.expired++
       this.#version = undefined
       this.#needsLatest = true
       // After another history, equal versions say nothing about equal content.
@@ -312,15 +322,16 @@ export class Reflector {
 
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
-      const cancel = this.#options.clock.after(ms, resolve)
-      signal.addEventListener(
-        'abort',
-        () => {
-          cancel()
-          resolve()
-        },
-        { once: true },
-      )
+      const onAbort = (): void => {
+        cancel()
+        resolve()
+      }
+      const cancel = this.#options.clock.after(ms, () => {
+        // The signal lives as long as the process does.
+        signal.removeEventListener('abort', onAbort)
+        resolve()
+      })
+      signal.addEventListener('abort', onAbort, { once: true })
     })
   }
 }

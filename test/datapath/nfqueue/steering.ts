@@ -272,3 +272,15 @@ t.test('an ICMP error in a queue of first packets is none of ours', async (t) =>
   t.equal(bench.decide(icmpErrorRecord({ protocol: IpProtocol.tcp })), 'accept')
   t.strictSame(bench.totals(), { passed: 1 })
 })
+
+t.test('a flow that makes room while its SYN may come again is counted', async (t) => {
+  const bench = benchWith({}, [one], { capacity: 2 })
+  const next = (port: number) => bench.decide(synRecord({ from: `10.0.0.5:${port}` }))
+  for (const port of [1, 2]) next(port)
+  await bench.clock.advance(900)
+  next(3)
+  t.equal(bench.totals().flowsForgotten, 1)
+  await bench.clock.advance(200)
+  next(4)
+  t.equal(bench.totals().flowsForgotten, 1, 'old enough')
+})

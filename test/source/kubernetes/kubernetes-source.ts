@@ -192,6 +192,7 @@ t.test('a relist reports differences only', async (t) => {
   server.resetConnections()
   const lists = () => source.counts.get('EndpointSlice')?.lists ?? 0
   await server.until('listed again after 410', () => lists() === 2)
+  t.equal(source.counts.get('EndpointSlice')?.expired, 1)
   await recorder.until('deletion', () => !recorder.state.has('EndpointSlice demo/s2-a'))
   await recorder.until('Service', () => recorder.state.has('Service demo/s8'))
   t.strictSame(
@@ -353,8 +354,9 @@ t.test('429 waits as long as it is told to', async (t) => {
   const isNodes = ({ path }: SeenRequest) => path.endsWith('nodes')
   server.misbehave({ do: 'status', status: 429, headers: { 'Retry-After': '1' } }, isNodes)
   const startedMs = performance.now()
-  const { recorder } = await startSource(t, accessTo(url))
+  const { recorder, source } = await startSource(t, accessTo(url))
   await recorder.until('synced', () => recorder.isSynced)
+  t.match(source.counts.get('Node'), { failures: 1, throttled: 1, expired: 0 })
   t.ok(performance.now() - startedMs >= 1000)
   t.match(recorder.warnings[0], /429/)
 })
