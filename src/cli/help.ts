@@ -48,9 +48,10 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
   },
   explain: {
     summary: 'say why a connection goes where it goes',
-    usage: 'explain PROTO CLIENT-IP VIP:PORT [-o table|json] [--manifests PATH] [options of run]',
+    usage: 'explain PROTO CLIENT-IP[:PORT] VIP:PORT [--packet] [--manifests PATH] [options of run]',
     examples: [
       'kube-sluice explain tcp 10.0.0.5 10.96.0.10:443',
+      'kube-sluice explain tcp 10.0.0.5:40000 10.96.0.10:443 --packet',
       'kube-sluice explain udp 10.244.1.2 10.96.0.53:53 --manifests all.yaml --proxy-mode iptables',
     ],
   },

@@ -32,7 +32,7 @@ export interface RunHttpContext {
   readonly status: () => ProxyStatus
   readonly metricsView: () => MetricsView
   readonly page: Pick<StatusPage, 'paths' | 'streams'>
-  readonly explain: (question: Question) => Explanation
+  readonly explain: (question: Question, isFollowed: boolean) => Promise<Explanation>
 }
 
 export interface RunHttp {
@@ -164,10 +164,11 @@ function metricsPaths(context: RunHttpContext): Map<string, Answerer> {
 }
 
 /** `/explain?protocol=tcp&client=10.0.0.5&vip=10.96.0.10:443` */
-function explained(query: URLSearchParams, { explain }: RunHttpContext): Answer {
+async function explained(query: URLSearchParams, { explain }: RunHttpContext): Promise<Answer> {
   const word = (name: string): string => query.get(name) ?? ''
   try {
-    return json(explain(parseQuestion(word('protocol'), word('client'), word('vip'))))
+    const question = parseQuestion(word('protocol'), word('client'), word('vip'))
+    return json(await explain(question, query.has('packet')))
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error
     return plain(`${error.message}\n`, 400)

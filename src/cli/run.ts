@@ -9,6 +9,8 @@ import type { RunningMode } from '../datapath/running-mode.js'
 import { raiseFileLimit } from '../kernel/socket.js'
 import { systemClock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
+import { staysInUserspace } from '../datapath/auto/stay-annotation.js'
+import type { ServicePort } from '../model/service-port.js'
 import { buildStatus, type StatusInputs } from '../observe/build-status.js'
 import type { Explanation } from '../observe/explain/explain.js'
 import type { Question } from '../observe/explain/question.js'
@@ -116,25 +118,43 @@ function viewsOf(
 ): Pick<RunHttpContext, 'metricsView' | 'explain'> {
   return {
     metricsView: () => metricsViewOf(parts),
-    explain: (question) => explainRunning(question, parts),
+    explain: (question, isFollowed) => explainRunning(question, isFollowed, parts),
   }
 }
 
-function explainRunning(
+async function explainRunning(
   question: Question,
+  isFollowed: boolean,
   { config, proxy, health, mode }: ViewParts & { readonly config: RunConfig },
-): Explanation {
+): Promise<Explanation> {
   const { snapshot } = proxy
-  const { mode: name, traffic } = mode.status(snapshot)
-  return explainWith(
+  const { mode: name, auto, traffic } = mode.status(snapshot)
+  const modeOf = (port: ServicePort | undefined): string =>
+    auto !== undefined && port !== undefined && staysInUserspace(port) ? auto.deciding : name
+  const explanation = await explainWith(
     question,
-    { config, snapshot, mode: name },
+    { config, snapshot, modeOf },
     {
       healthOf: (port, endpoint) => health.healthOf(port, endpoint),
       ejectedSince: (port, endpoint) => health.ejectedSince(port, endpoint),
-      openOf: (port, endpoint) => traffic.servicePort(port).endpoint(endpoint).activeConnections,
+      openOf: (port, endpoint) =>
+        traffic.read(port).endpoints.get(endpoint)?.activeConnections ?? 0,
+      ...(mode.foresee && { foresee: mode.foresee }),
     },
   )
+  return isFollowed ? { ...explanation, ...followed(explanation, { config, mode }) } : explanation
+}
+
+function followed(
+  { question, servicePortId, mode: name }: Explanation,
+  { config, mode }: { readonly config: RunConfig; readonly mode: RunningMode },
+): Pick<Explanation, 'markMask' | 'relayed'> {
+  const { client: clientIp, clientPort, protocol } = question
+  const relayed =
+    servicePortId === undefined
+      ? undefined
+      : mode.relayed?.({ servicePortId, protocol, clientIp, clientPort })
+  return { markMask: name === 'nfqueue' ? config.nfqueue.markMask : undefined, relayed }
 }
 
 function metricsViewOf(parts: MetricsParts): MetricsView {

@@ -7,12 +7,16 @@ import type { RunCommand } from '../kernel/command.js'
 import type { LocalAddress } from '../kernel/local-address.js'
 import type { KernelCapabilities } from '../kernel/probe-capability.js'
 import type { Clock } from '../lib/clock.js'
-import type { ServicePort } from '../model/service-port.js'
+import type { Protocol, ServicePort } from '../model/service-port.js'
 import type { Snapshot } from '../model/snapshot.js'
 import type { StatusInputs } from '../observe/build-status.js'
 import type { RuleMetrics } from '../observe/rule-metrics.js'
 import type { BalancerPlugin } from '../policy/balancer/plugin.js'
+import type { Foreseen, NewConnection } from '../policy/endpoint-picker.js'
 import type { Datapath } from './datapath.js'
+
+/** Connections of one client that are told of. */
+export const MAX_RELAYED = 16
 
 export interface ModeLog {
   info(context: object, message: string): void
@@ -64,9 +68,31 @@ export type RenderRules = (
   localAddresses: readonly LocalAddress[],
 ) => { readonly text: string; readonly warnings: readonly string[] }
 
+/** A client of a Service port; without a port all of its connections. */
+export interface RelayedClient {
+  readonly servicePortId: string
+  readonly protocol: Protocol
+  readonly clientIp: string
+  readonly clientPort: number | undefined
+}
+
+/** A connection or session of it that is open. */
+export interface RelayedConnection {
+  readonly clientPort: number
+  /** undefined while one is being looked for. */
+  readonly endpoint: string | undefined
+}
+
 export interface RunningMode {
   readonly datapath: Datapath
   readonly status: (snapshot: Snapshot) => ModeStatus
+  /**
+   * What is known of a connection's pick beforehand; undefined: the thread that knows is busy.
+   * Absent: the kernel picks.
+   */
+  readonly foresee?: (connection: NewConnection) => Promise<Foreseen | undefined>
+  /** At most MAX_RELAYED; absent: the kernel has the connections. */
+  readonly relayed?: (client: RelayedClient) => readonly RelayedConnection[]
   /** Connections that a stop would end. */
   readonly openConnections: () => number
   /** Once after each sync. */

@@ -45,6 +45,13 @@ export class AffinityTable {
     return entry.endpointId
   }
 
+  /** The same without using it, and how long it will hold; for people. */
+  peek(servicePortId: string, clientIp: string, now: AffinityTime): Pin | undefined {
+    const entry = this.#clients.peek(keyOf(servicePortId, clientIp))
+    const leftMs = entry === undefined ? 0 : entry.lastUsedMs + now.timeoutMs - now.nowMs
+    return entry === undefined || leftMs <= 0 ? undefined : { endpointId: entry.endpointId, leftMs }
+  }
+
   /** Pins the client to the endpoint, from now on. */
   pin(client: AffinityClient, endpointId: string, now: AffinityTime): void {
     const key = keyOf(client.servicePortId, client.clientIp)
@@ -69,6 +76,12 @@ export class AffinityTable {
       if (nowMs - entry.lastUsedMs >= entry.timeoutMs) this.#clients.delete(key)
     }
   }
+}
+
+export interface Pin {
+  readonly endpointId: string
+  /** Unless it connects again. */
+  readonly leftMs: number
 }
 
 export interface AffinityClient {

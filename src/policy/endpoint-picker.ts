@@ -11,7 +11,7 @@ import type { Endpoint } from '../model/endpoint.js'
 import { sameValue } from '../model/share-structure.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
 import { selectEndpoints, type SourceKind, type VipKind } from '../model/vip.js'
-import type { AffinityTable } from './affinity.js'
+import type { AffinityTable, Pin } from './affinity.js'
 import type { Balancer, EndpointStates, PickContext } from './balancer/balancer.js'
 import { createBalancer } from './balancer/registry.js'
 import {
@@ -44,6 +44,16 @@ export interface NewConnection {
 export type Pick =
   | { readonly verdict: 'endpoint'; readonly endpoint: Endpoint }
   | { readonly verdict: 'reject' | 'drop' | 'exhausted' }
+
+/** What is known of a pick beforehand: for people. */
+export interface Foreseen {
+  /** Where session affinity has the client. */
+  readonly pinned: Pin | undefined
+  /** Where the balancer sends it, if that hangs on the client alone. */
+  readonly pick: string | undefined
+  /** Endpoints that are passed over, and how long until a connection tries them. */
+  readonly ejected: readonly { readonly endpointId: string; readonly leftMs: number }[]
+}
 
 export interface EndpointPickerOptions {
   readonly affinity: AffinityTable
@@ -166,6 +176,22 @@ export class EndpointPicker {
     return endpoint === undefined ? EXHAUSTED : { verdict: 'endpoint', endpoint }
   }
 
+  /** What is known of a connection's pick beforehand; asking changes nothing. */
+  foresee(connection: NewConnection): Foreseen {
+    const entry = this.#entries.get(connection.servicePortId)
+    if (entry === undefined) return { pinned: undefined, pick: undefined, ejected: [] }
+    const nowMs = this.#options.clock.nowMs()
+    const timeoutSeconds = entry.state.servicePort.affinityTimeoutSeconds
+    const { affinity } = this.#options
+    const { servicePortId, clientIp } = connection
+    const pinned =
+      timeoutSeconds === undefined
+        ? undefined
+        : affinity.peek(servicePortId, clientIp, { nowMs, timeoutMs: timeoutSeconds * 1000 })
+    const ejected = entry.failing.ejected(nowMs)
+    return { pinned, pick: this.#foreseenPick(entry, connection, nowMs), ejected }
+  }
+
   /** The connection was given to the endpoint: it counts as open, while it connects already. */
   opened(servicePortId: string, endpoint: Endpoint): void {
     this.#open?.opened(servicePortId, endpoint.id)
@@ -232,6 +258,21 @@ export class EndpointPicker {
     if (timeoutSeconds === undefined) return undefined
     const time = { nowMs, timeoutMs: timeoutSeconds * 1000 }
     return this.#options.affinity.find(connection.servicePortId, connection.clientIp, time)
+  }
+
+  /** Only balancers that go by the client alone can be asked without changing what comes next. */
+  #foreseenPick(entry: Entry, connection: NewConnection, nowMs: number): string | undefined {
+    const { name, hashesPort } = entry.settings
+    const needsPort = name === 'maglev' && hashesPort
+    if (name !== 'source-hash' && name !== 'maglev') return undefined
+    if (needsPort && connection.clientPort === 0) return undefined
+    const selection = selectEndpoints(entry.state, connection.kind, connection.source)
+    if (selection.verdict !== 'balance') return undefined
+    const balancer = selection.scope === 'local' ? entry.local : entry.cluster
+    const { clientIp, clientPort } = connection
+    const context: PickContext = { clientIp, clientPort, nowMs, random: 0 }
+    const avoided = entry.failing.avoidedNow(selection.endpoints.length, nowMs)
+    return (balancer.pick(context, avoided) ?? balancer.pick(context, []))?.id
   }
 
   #updatePort(id: string, state: ServicePortState): void {

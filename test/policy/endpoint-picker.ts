@@ -149,3 +149,26 @@ t.test('a changed weight reaches the balancer without a change of the set', asyn
   const picks = Array.from({ length: 100 }, () => pick()).filter((ip) => ip === a!.ip)
   t.ok(Math.abs(picks.length - 90) <= 2)
 })
+
+t.test('what is foreseen comes true, and asking changes nothing', async (t) => {
+  const { clock, picker, pick } = setUp()
+  const hashed = servicePort({ annotations: { balancer: 'maglev' }, affinityTimeoutSeconds: 10 })
+  picker.update(snapshotOf([portState(hashed, [a!, b!, c!])]))
+  const foreseen = picker.foresee(connection())
+  t.match(foreseen, { pinned: undefined, ejected: [] })
+  t.equal(pick(), foreseen.pick?.split(':')[0])
+  picker.connected(connection(), a!)
+  await clock.advance(4000)
+  t.match(picker.foresee(connection()).pinned, { endpointId: a!.id, leftMs: 6000 })
+
+  picker.update(snapshotOf([portState(port, [a!, b!])], 2))
+  t.equal(picker.foresee(connection()).pick, undefined, 'round robin goes by its turn')
+  picker.connectFailed(connection(), a!)
+  await clock.advance(400)
+  t.same(picker.foresee(connection()).ejected, [{ endpointId: a!.id, leftMs: 600 }])
+  await clock.advance(600)
+  for (let i = 0; i < 3; i++) {
+    t.same(picker.foresee(connection()).ejected, [{ endpointId: a!.id, leftMs: 0 }])
+  }
+  t.equal(pick(), a!.ip, 'the trial is still to come')
+})

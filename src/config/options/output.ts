@@ -48,6 +48,11 @@ export const OUTPUT_OPTIONS = {
     short: 'w',
     help: 'show it again every second, with rates, until q or Ctrl-C; on a terminal in place, with keys: ? shows them',
   }),
+  packet: row('packet', switchType(), 'false', {
+    section: 'Output',
+    commands: ['explain'],
+    help: 'follow the connections of the client that are open: the endpoint, state and mark of each in the connection-tracking table of this network namespace',
+  }),
   seconds: optional('seconds', integer(1, 86_400), {
     section: 'Output',
     commands: ['demo'],

@@ -88,6 +88,8 @@ async function withFallback(context: ModeContext, parts: Parts): Promise<Running
         if (rules !== undefined && !datapath.usesRules) await removeModeRules(run, kernel, fallback)
       },
     },
+    ...(deciding.foresee && { foresee: deciding.foresee }),
+    ...(deciding.relayed && { relayed: deciding.relayed }),
     openConnections: deciding.openConnections,
     onSynced: () => {
       deciding.onSynced()

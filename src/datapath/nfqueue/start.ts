@@ -13,6 +13,7 @@ import { type MarkLayout, markLayoutOf } from '../../packet/mark-layout.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
+import type { NewConnection } from '../../policy/endpoint-picker.js'
 import { readBalancerSettings } from '../../policy/balancer/settings.js'
 import { familiesOf } from '../mode-needs.js'
 import type { LoadTotals } from '../running-mode.js'
@@ -99,6 +100,7 @@ export async function startNfqueue(context: NfqueueContext) {
       load: () => loadOf(config, counters),
       sessionDestinations: () => new Set<string>(),
     },
+    foresee: (connection: NewConnection) => thread.foresee(connection),
     openConnections: () => 0,
     onSynced: () => undefined,
     status: statusReader(config, datapath, counters, () => ({

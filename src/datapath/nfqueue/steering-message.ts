@@ -1,6 +1,7 @@
 /** What the main thread and the steering thread tell each other. */
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { BalancerDefaults } from '../../policy/balancer/settings.js'
+import type { Foreseen, NewConnection } from '../../policy/endpoint-picker.js'
 import type { EjectionOptions } from '../../policy/health/outlier-ejection.js'
 import type { PackedPort } from './steered-port.js'
 import type { SteeringCounterMemory } from './steering-counters.js'
@@ -45,6 +46,8 @@ export type SteeringMessage =
   | { readonly type: 'barrier'; readonly id: number }
   /** Counts connections anew, and takes session affinity from them: after a start. */
   | { readonly type: 'adopt' }
+  /** Answered with `foreseen`. */
+  | { readonly type: 'foresee'; readonly id: number; readonly connection: NewConnection }
   | { readonly type: 'stop' }
 
 /** From the steering thread. */
@@ -55,6 +58,7 @@ export type SteeringReport =
       readonly eventBufferBytes: number
     }
   | { readonly type: 'done'; readonly id: number }
+  | { readonly type: 'foreseen'; readonly id: number; readonly foreseen: Foreseen }
   /** A SYN to be sent again. */
   | { readonly type: 'send'; readonly syn: Uint8Array }
   | { readonly type: 'warning'; readonly message: string }

@@ -3,6 +3,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 
 import { SluiceError } from '../../lib/errors.js'
 import { WakeUp } from '../../kernel/wait.js'
+import type { Foreseen, NewConnection } from '../../policy/endpoint-picker.js'
 import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './steering-message.js'
 
 export interface SteeringThreadEvents {
@@ -15,12 +16,15 @@ export interface SteeringThreadEvents {
 
 /** An answer takes microseconds; the largest change of all some hundred milliseconds. */
 const BARRIER_TIMEOUT_MS = 30_000
+/** Somebody waits for an explanation; without this part it is one, too. */
+const FORESEE_TIMEOUT_MS = 2000
 
 export class SteeringThread {
   readonly #worker: Worker
   readonly #port: MessagePort
   readonly #wakeUp: WakeUp
   readonly #waiting = new Map<number, () => void>()
+  readonly #foreseeing = new Map<number, (foreseen: Foreseen | undefined) => void>()
   readonly #exited: Promise<void>
   #nextId = 1
   #isStopping = false
@@ -115,6 +119,21 @@ export class SteeringThread {
     })
   }
 
+  /** What it knows of a connection's pick beforehand; undefined when it does not answer in time. */
+  async foresee(connection: NewConnection): Promise<Foreseen | undefined> {
+    const id = this.#nextId++
+    return new Promise((resolve) => {
+      const done = (foreseen: Foreseen | undefined): void => {
+        clearTimeout(timer)
+        this.#foreseeing.delete(id)
+        resolve(foreseen)
+      }
+      const timer = setTimeout(done, FORESEE_TIMEOUT_MS, undefined)
+      this.#foreseeing.set(id, done)
+      this.tell({ type: 'foresee', id, connection })
+    })
+  }
+
   /** Unbinds the queues and ends the thread. Idempotent. */
   async stop(): Promise<void> {
     if (this.#isStopping) {
@@ -132,6 +151,9 @@ export class SteeringThread {
     switch (report.type) {
       case 'done':
         this.#waiting.get(report.id)?.()
+        break
+      case 'foreseen':
+        this.#foreseeing.get(report.id)?.(report.foreseen)
         break
       case 'send':
         events.onSyn(report.syn)

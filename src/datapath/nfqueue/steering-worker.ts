@@ -183,6 +183,12 @@ function takeMessage(): boolean {
     case 'barrier':
       report({ type: 'done', id: message.id })
       break
+    case 'foresee': {
+      const { id, connection } = message
+      vips.unpackPort(connection.servicePortId)
+      report({ type: 'foreseen', id, foreseen: picker.foresee(connection) })
+      break
+    }
     case 'adopt':
       isAdopting = true
       vips.unpackSticky()

@@ -126,6 +126,13 @@ export class VipTable {
     return port === undefined || endpoint === undefined ? undefined : { port, endpoint }
   }
 
+  /** The picker knows the Service port from now on; false: there is none. */
+  unpackPort(id: string): boolean {
+    const port = this.#ports.get(id)
+    if (port !== undefined && port.state === undefined) this.#unpack(port)
+    return port !== undefined
+  }
+
   /** Unpacks every Service port with session affinity, so that bySlot knows its endpoints. */
   unpackSticky(): void {
     for (const port of this.#ports.values()) {

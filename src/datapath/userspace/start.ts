@@ -48,6 +48,8 @@ export function startUserspace(context: ModeContext): DecidingMode {
   return {
     datapath,
     handOver: handOverOf(datapath, capture, traffic),
+    foresee: (connection) => Promise.resolve(picker.foresee(connection)),
+    relayed: (client) => datapath.relayed(client),
     openConnections: () => datapath.tcpConnections,
     status: () => ({
       mode: 'userspace',

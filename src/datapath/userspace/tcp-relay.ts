@@ -8,6 +8,7 @@
 import type { Socket } from 'node:net'
 import type { NewConnection } from '../../policy/endpoint-picker.js'
 import type { ServicePortCounts, Traffic } from '../../observe/traffic.js'
+import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'
 import type { ClientSource } from './client-source.js'
 import { EndpointConnect, type Connected, type ConnectServices } from './endpoint-connect.js'
 import { joinSockets, type JoinTimeouts } from './join-sockets.js'
@@ -128,6 +129,18 @@ export class TcpRelay {
         client.resetAndDestroy()
       }
     }
+  }
+
+  /** Those of one client of a Service port, at most MAX_RELAYED. O(n). */
+  connectionsOf({ servicePortId, clientIp, clientPort }: RelayedClient): RelayedConnection[] {
+    const found: RelayedConnection[] = []
+    for (const [{ remoteAddress, remotePort = 0 }, entry] of this.#clients) {
+      if (entry.servicePortId !== servicePortId || remoteAddress !== clientIp) continue
+      if (clientPort !== undefined && clientPort !== remotePort) continue
+      found.push({ clientPort: remotePort, endpoint: entry.endpointId })
+      if (found.length === MAX_RELAYED) break
+    }
+    return found
   }
 
   #refuse(client: Socket, counts: ServicePortCounts): void {

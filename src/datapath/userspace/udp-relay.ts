@@ -9,6 +9,7 @@ import type { Socket } from 'node:dgram'
 import { LRUCache } from 'lru-cache'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { Traffic } from '../../observe/traffic.js'
+import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'
 import type { ClientSource } from './client-source.js'
 import { UdpSession, type UdpSessionServices } from './udp-session.js'
 import type { PlannedVip } from './vip-plan.js'
@@ -100,6 +101,19 @@ export class UdpRelay {
       const isThere = session.endpoint?.id === endpointId
       if (isThere && session.connection.servicePortId === servicePortId) session.close()
     }
+  }
+
+  /** Those of one client of a Service port, at most MAX_RELAYED. O(n). */
+  sessionsOf({ servicePortId, clientIp, clientPort }: RelayedClient): RelayedConnection[] {
+    const found: RelayedConnection[] = []
+    for (const { session } of this.#sessions.values()) {
+      const { connection, endpoint } = session
+      if (connection.servicePortId !== servicePortId || connection.clientIp !== clientIp) continue
+      if (clientPort !== undefined && clientPort !== connection.clientPort) continue
+      found.push({ clientPort: connection.clientPort, endpoint: endpoint?.id })
+      if (found.length === MAX_RELAYED) break
+    }
+    return found
   }
 
   /** Keys of the VIPs that have sessions. O(n). */

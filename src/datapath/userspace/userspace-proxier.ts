@@ -16,6 +16,7 @@ import type { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { RetryBudget } from '../../policy/retry-budget.js'
 import type { Traffic } from '../../observe/traffic.js'
 import type { Datapath, SyncResult } from '../datapath.js'
+import type { RelayedClient, RelayedConnection } from '../running-mode.js'
 import type { Capture, CapturedVip, CapturePlan } from './capture.js'
 import { ClientSource } from './client-source.js'
 import { EndpointSockets } from './endpoint-sockets.js'
@@ -124,6 +125,13 @@ export class UserspaceProxier implements Datapath {
 
   get udpSessions(): number {
     return this.#udpRelay.sessionCount
+  }
+
+  /** Connections of a client, for people. O(n). */
+  relayed(client: RelayedClient): readonly RelayedConnection[] {
+    return client.protocol === 'UDP'
+      ? this.#udpRelay.sessionsOf(client)
+      : this.#tcpRelay.connectionsOf(client)
   }
 
   /** Option that bounds something -> how often it did. */

@@ -1,29 +1,37 @@
 /**
  * Why a new connection goes where it goes, step by step, by the functions that the datapaths decide
  * with (selectEndpoints, allowedSources, needsMasquerade). Pure; it picks nothing, so that asking
- * changes no balancer's state: where several endpoints may be picked, all are named with their share.
+ * changes no balancer's state: the pick is named where it is certain (`foreseen`), else the endpoints
+ * that may be picked, with their share.
  */
-import { hostRange, rangeContains, type IpRange } from '../../lib/ip-address.js'
+import { familyOf, hostRange, rangeContains, type IpRange } from '../../lib/ip-address.js'
 import { allowedSources, withoutPolicy } from '../../model/allowed-sources.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import { needsMasquerade } from '../../model/masquerade.js'
 import { servicePortName, type ServicePort } from '../../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
 import { selectEndpoints, vipsOf, type SourceKind, type Vip } from '../../model/vip.js'
+import type { Foreseen, NewConnection } from '../../policy/endpoint-picker.js'
+import { type Candidate, candidatesOf, type Choice } from './candidates.js'
 import { whyLeftOut, type KnownHealth } from './left-out.js'
 import type { Question } from './question.js'
+import { stepsOf } from './steps.js'
 
 export interface ExplainContext {
   readonly snapshot: Snapshot
-  /** `userspace`, `nfqueue`, ... */
-  readonly mode: string
+  /** `userspace`, `nfqueue`, ...: the mode that serves a Service port; undefined: the mode in general. */
+  readonly modeOf: (servicePort: ServicePort | undefined) => string
   /** Both families. */
   readonly podRanges: readonly IpRange[]
   readonly nodeIps: readonly string[]
   /** Addresses of the question's family that serve node ports. */
   readonly nodePortIps: readonly string[]
   readonly masqueradeAll: boolean
-  readonly balancerOf: (servicePort: ServicePort) => string
+  readonly choiceOf: (servicePort: ServicePort, endpoints: readonly Endpoint[]) => Choice
+  /** What the mode knows of this connection's pick; undefined: nothing. */
+  readonly foreseen?: Foreseen | undefined
+  /** Now, milliseconds since the epoch. */
+  readonly nowMs: number
   readonly healthOf: (servicePortId: string, endpointId: string) => KnownHealth | undefined
   readonly ejectedSince: (servicePortId: string, endpointId: string) => Date | undefined
   readonly openOf: (servicePortId: string, endpointId: string) => number
@@ -40,17 +48,6 @@ export interface Carried {
   readonly endpoints: readonly Endpoint[]
 }
 
-export interface Candidate {
-  readonly address: string
-  readonly pod: string | undefined
-  readonly weight: number
-  /** Part of the weights, 0..100, rounded. Where it really goes the balancer says. */
-  readonly sharePercent: number
-  readonly activeConnections: number
-  /** Passed over while there are others; undefined: it is not. */
-  readonly ejectedSince: string | undefined
-}
-
 /** The document of `/explain` and `explain -o json`. Fields are only ever added. */
 export interface Explanation {
   readonly question: Question
@@ -58,42 +55,94 @@ export interface Explanation {
   readonly verdict: 'endpoint' | 'reject' | 'drop' | 'not-a-service'
   /** `ns/name:port`; undefined: no Service has that address and port. */
   readonly servicePort: string | undefined
+  /** As metrics and the status have it inside: `ns/name:port/TCP/IPv4`. */
+  readonly servicePortId: string | undefined
   readonly vipKind: string | undefined
   readonly source: SourceKind
   readonly scope: 'cluster' | 'local' | undefined
   readonly balancer: string | undefined
   readonly affinitySeconds: number | undefined
+  /** Where session affinity has this client, and until when, unless it connects again. */
+  readonly pinned: { readonly address: string; readonly until: string } | undefined
+  /** Where the balancer sends this client, if that hangs on the client alone. */
+  readonly pick: string | undefined
   readonly candidates: readonly Candidate[]
   readonly leftOut: readonly { readonly address: string; readonly why: string }[]
   /** `if-same`: only when the endpoint is the client itself. */
   readonly masquerade: 'yes' | 'no' | 'if-same' | undefined
   readonly objects: readonly string[]
+  /** When it is asked to follow connections: the bits of connection marks that hold the endpoint's slot. */
+  readonly markMask?: number | undefined
+  /** Likewise, when this process relays: connections of the client that are open. */
+  readonly relayed?:
+    readonly { readonly clientPort: number; readonly endpoint: string | undefined }[] | undefined
   /** All of it in sentences, in the order of the decision. */
   readonly steps: readonly string[]
 }
 
 export function explain(question: Question, context: ExplainContext): Explanation {
-  const source = sourceOf(question.client, context)
   const found = findVip(question, context)
-  const none = { servicePort: undefined, vipKind: undefined, scope: undefined, balancer: undefined }
-  if (found === undefined) {
-    const steps = [
-      `No Service has ${question.protocol} ${question.address} port ${question.port}: it is not for this proxy, the packet goes on as it is.`,
-    ]
-    const rest = { affinitySeconds: undefined, masquerade: undefined, candidates: [], leftOut: [] }
-    const { mode } = context
-    return {
-      question,
-      mode,
-      verdict: 'not-a-service',
-      source,
-      ...none,
-      ...rest,
-      objects: [],
-      steps,
-    }
+  if (found !== undefined) {
+    const source = sourceOf(question.client, context)
+    return explainVip(question, { ...found, source }, context)
   }
-  return explainVip(question, { ...found, source }, context)
+  return {
+    question,
+    mode: context.modeOf(undefined),
+    verdict: 'not-a-service',
+    servicePort: undefined,
+    servicePortId: undefined,
+    vipKind: undefined,
+    source: sourceOf(question.client, context),
+    scope: undefined,
+    balancer: undefined,
+    affinitySeconds: undefined,
+    pinned: undefined,
+    pick: undefined,
+    candidates: [],
+    leftOut: [],
+    masquerade: undefined,
+    objects: [],
+    steps: [
+      `No Service has ${question.protocol} ${question.address} port ${question.port}: it is not for this proxy, the packet goes on as it is.`,
+      ...unservedNodePort(question, context),
+    ],
+  }
+}
+
+/** The connection as a picker is asked for it, and its Service port; undefined: of no Service. */
+export function connectionOf(
+  question: Question,
+  context: ExplainContext,
+): { readonly connection: NewConnection; readonly servicePort: ServicePort } | undefined {
+  const found = findVip(question, context)
+  if (found === undefined) return undefined
+  const { servicePort } = found.state
+  const connection = {
+    servicePortId: servicePort.id,
+    kind: found.vip.kind,
+    source: sourceOf(question.client, context),
+    clientIp: question.client,
+    clientPort: question.clientPort ?? 0,
+  }
+  return { connection, servicePort }
+}
+
+/** It is a node port, and the address one of this node, but not one that serves them. */
+function unservedNodePort(
+  { protocol, address, port }: Question,
+  { snapshot, nodeIps, nodePortIps }: ExplainContext,
+): string[] {
+  if (!nodeIps.includes(address)) return []
+  for (const { servicePort } of snapshot.servicePorts.values()) {
+    if (servicePort.nodePort !== port || servicePort.protocol !== protocol) continue
+    if (servicePort.ipFamily !== familyOf(address)) continue
+    const served = nodePortIps.length === 0 ? 'at no address' : `only at ${nodePortIps.join(', ')}`
+    return [
+      `Port ${port} is a node port of Service port ${servicePortName(servicePort)}, but --nodeport-addresses has node ports served ${served}.`,
+    ]
+  }
+  return []
 }
 
 interface Met {
@@ -124,24 +173,37 @@ function explainVip(question: Question, met: Met, context: ExplainContext): Expl
         ? 'the client may not come'
         : whyLeftOut(endpoint, scope, context.healthOf(id, endpoint.id)),
     }))
-  const candidates = candidatesOf(id, endpoints, context)
+  const { foreseen, nowMs } = context
+  const choice = context.choiceOf(servicePort, endpoints)
+  const candidates = candidatesOf(endpoints, {
+    ...{ choice, foreseen, nowMs },
+    openOf: (endpointId) => context.openOf(id, endpointId),
+    ejectedSince: (endpointId) => context.ejectedSince(id, endpointId),
+  })
+  const pin = foreseen?.pinned
   const objects = context.objectsOf({ question, servicePort, vip, scope, endpoints })
   const explanation = {
     question,
-    mode: context.mode,
+    mode: context.modeOf(servicePort),
     verdict: selection.verdict === 'balance' ? ('endpoint' as const) : selection.verdict,
     servicePort: servicePortName(servicePort),
+    servicePortId: id,
     vipKind: vip.kind,
     source,
     scope,
-    balancer: context.balancerOf(servicePort),
+    balancer: choice.name,
     affinitySeconds: servicePort.affinityTimeoutSeconds,
+    pinned: pin && {
+      address: pin.endpointId,
+      until: new Date(nowMs + pin.leftMs).toISOString(),
+    },
+    pick: foreseen?.pick,
     candidates,
     leftOut,
     masquerade: masqueradeOf(question, endpoints, met, context),
     objects,
   } as const
-  return { ...explanation, steps: stepsOf(explanation, isRefused) }
+  return { ...explanation, steps: stepsOf(explanation, { isRefused, choice }) }
 }
 
 function sourceOf(client: string, { podRanges, nodeIps }: ExplainContext): SourceKind {
@@ -172,22 +234,6 @@ function mayCome(client: string, { state, vip }: Met, context: ExplainContext): 
   return allowed === 'all' || allowed.some((range) => rangeContains(range, client))
 }
 
-function candidatesOf(
-  id: string,
-  endpoints: readonly Endpoint[],
-  { ejectedSince, openOf }: ExplainContext,
-): Candidate[] {
-  const total = endpoints.reduce((sum, { weight }) => sum + weight, 0)
-  return endpoints.map((endpoint) => ({
-    address: endpoint.id,
-    pod: endpoint.podName,
-    weight: endpoint.weight,
-    sharePercent: Math.round((endpoint.weight * 100) / total),
-    activeConnections: openOf(id, endpoint.id),
-    ejectedSince: ejectedSince(id, endpoint.id)?.toISOString(),
-  }))
-}
-
 function masqueradeOf(
   { client }: Question,
   endpoints: readonly Endpoint[],
@@ -200,58 +246,3 @@ function masqueradeOf(
   if (needsMasquerade({ servicePort, kind, source, isHairpin: false, options })) return 'yes'
   return endpoints.some(({ ip }) => ip === client) ? 'if-same' : 'no'
 }
-
-const SOURCES: Readonly<Record<SourceKind, string>> = {
-  pod: 'a pod, by the local detector',
-  node: 'this node itself',
-  other: 'neither a pod nor this node',
-}
-
-function stepsOf(e: Omit<Explanation, 'steps'>, isRefused: boolean): string[] {
-  const { verdict, scope, candidates, leftOut } = e
-  const steps = [
-    `${e.question.protocol} ${e.question.address} port ${e.question.port} is the ${e.vipKind} of Service port ${e.servicePort}.`,
-    `The client ${e.question.client} is ${SOURCES[e.source]}.`,
-  ]
-  if (isRefused) return [...steps, 'loadBalancerSourceRanges do not let it in: dropped.']
-  steps.push(
-    scope === 'local'
-      ? 'The traffic policy is Local: only endpoints of this node.'
-      : 'The traffic policy leads to the endpoints of the whole cluster.',
-    ...leftOut.map(({ address, why }) => `${address} is left out: ${why}.`),
-  )
-  if (verdict === 'reject') return [...steps, 'No usable endpoint is left anywhere: refused.']
-  if (verdict === 'drop') return [...steps, 'None is on this node, others have some: dropped.']
-  if (e.affinitySeconds !== undefined) {
-    steps.push(
-      `Session affinity: a client that connected in the last ${e.affinitySeconds} s goes to the same endpoint again, before any balancer.`,
-    )
-  }
-  const [only] = candidates
-  steps.push(
-    candidates.length === 1 && only !== undefined
-      ? `It goes to ${only.address}, the only one.`
-      : `The balancer ${e.balancer} picks one of ${candidates.length}:`,
-  )
-  for (const {
-    address,
-    pod,
-    weight,
-    sharePercent,
-    activeConnections,
-    ejectedSince,
-  } of candidates) {
-    const ejected =
-      ejectedSince === undefined ? '' : `, passed over (ejected since ${ejectedSince})`
-    steps.push(
-      `  ${address}${pod === undefined ? '' : ` ${pod}`}: weight ${weight} (${sharePercent} %), ${activeConnections} open${ejected}`,
-    )
-  }
-  return [...steps, MASQUERADE[e.masquerade ?? 'no']]
-}
-
-const MASQUERADE = {
-  yes: "Masqueraded: the endpoint sees this node's address.",
-  no: "Not masqueraded: the endpoint sees the client's address, where the mode can keep it.",
-  'if-same': 'Masqueraded only if the endpoint is the client itself.',
-} as const

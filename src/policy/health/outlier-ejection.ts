@@ -110,6 +110,24 @@ export class OutlierEjection {
    * once, for the connection that is about to be placed, and is back on it for the next.
    */
   toAvoid(count: number, nowMs: number): readonly Endpoint[] {
+    return this.#avoided(count, nowMs, (entry) => {
+      entry.atMs = nowMs + entry.backOffMs
+    })
+  }
+
+  /** The same for somebody who only asks: no connection is placed by it. */
+  avoidedNow(count: number, nowMs: number): readonly Endpoint[] {
+    return this.#avoided(count, nowMs, () => undefined)
+  }
+
+  /** Those that are ejected, and how long until a connection tries each. */
+  ejected(nowMs: number): readonly { readonly endpointId: string; readonly leftMs: number }[] {
+    return [...this.#entries.values()]
+      .filter(({ isEjected }) => isEjected)
+      .map(({ endpoint, atMs }) => ({ endpointId: endpoint.id, leftMs: Math.max(0, atMs - nowMs) }))
+  }
+
+  #avoided(count: number, nowMs: number, onTrial: (entry: Entry) => void): readonly Endpoint[] {
     if (this.#ejected === 0 || count < 2) return NONE
     const most = Math.max(1, Math.floor((count * this.#options.maxPercent) / 100))
     if (this.#options.maxPercent === 0) return NONE
@@ -118,7 +136,7 @@ export class OutlierEjection {
       if (!entry.isEjected) continue
       if (avoided.length >= most) break
       if (entry.atMs > nowMs) avoided.push(entry.endpoint)
-      else entry.atMs = nowMs + entry.backOffMs
+      else onTrial(entry)
     }
     return avoided
   }

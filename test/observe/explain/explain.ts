@@ -4,11 +4,16 @@ import { categorizeEndpoints } from '../../../src/model/categorize-endpoints.js'
 import type { Endpoint } from '../../../src/model/endpoint.js'
 import type { ServicePort } from '../../../src/model/service-port.js'
 import type { Snapshot } from '../../../src/model/snapshot.js'
+import type { RunConfig } from '../../../src/config/run-config.js'
+import { choiceOf } from '../../../src/datapath/explain-choice.js'
 import { kernelObjects } from '../../../src/datapath/explain-objects.js'
 import { explain, type ExplainContext } from '../../../src/observe/explain/explain.js'
 import { parseQuestion } from '../../../src/observe/explain/question.js'
+import { BALANCER_DEFAULTS } from '../../../src/policy/balancer/settings.js'
+import type { Foreseen } from '../../../src/policy/endpoint-picker.js'
 import { modelEndpoint, modelServicePort, ranges } from '../../fixtures/objects.js'
 
+const NOW = Date.parse('2026-01-01T00:00:00Z')
 const NODE = { name: 'node-a', zone: undefined, addresses: ['192.0.2.1'], podCidrs: [] }
 
 function contextOf(
@@ -25,12 +30,13 @@ function contextOf(
   }
   return {
     snapshot,
-    mode: 'iptables',
+    modeOf: () => 'iptables',
     podRanges: ranges('10.244.0.0/16'),
     nodeIps: ['192.0.2.1'],
     nodePortIps: ['192.0.2.1'],
     masqueradeAll: false,
-    balancerOf: () => 'round-robin',
+    choiceOf: () => ({ name: 'random', isWeighted: true, how: 'by chance' }),
+    nowMs: NOW,
     healthOf: () => undefined,
     ejectedSince: () => undefined,
     openOf: () => 0,
@@ -125,7 +131,85 @@ t.test('every mode names what carries it out', async (t) => {
     ['ipvs', /ipvsadm -Ln -t 10.96.0.10:80/],
   ] as const) {
     const objectsOf: ExplainContext['objectsOf'] = (carried) => kernelObjects(mode, carried)
-    const { objects } = explain(ask('10.244.0.9'), contextOf({}, [HERE], { mode, objectsOf }))
+    const { objects } = explain(
+      ask('10.244.0.9'),
+      contextOf({}, [HERE], { modeOf: () => mode, objectsOf }),
+    )
     t.match(objects.join('\n'), expected)
   }
+})
+
+t.test(
+  'weights count only where the balancer goes by them; what is ejected gets none',
+  async (t) => {
+    const other = modelEndpoint('10.244.2.1:8080')
+    const shares = (isWeighted: boolean, ejected?: string) =>
+      explain(
+        ask('10.244.0.9'),
+        contextOf({}, [HERE, THERE, other], {
+          choiceOf: () => ({ name: 'x', isWeighted, how: 'in turn' }),
+          ejectedSince: (_, id) => (id === ejected ? new Date(NOW) : undefined),
+        }),
+      ).candidates.map(({ sharePercent }) => sharePercent)
+    t.same(shares(true), [20, 60, 20])
+    t.same(shares(false), [33, 33, 33])
+    t.same(shares(false, THERE.id), [50, 0, 50])
+    const { steps } = explain(
+      ask('10.244.0.9'),
+      contextOf({}, [HERE, THERE], {
+        choiceOf: () => ({ name: 'round-robin', isWeighted: false, how: 'in turn' }),
+      }),
+    )
+    t.match(steps.join('\n'), 'The balancer round-robin picks one of 2, in turn:')
+    t.match(steps.join('\n'), '10.244.1.1:8080: 50 %, weight 3, which does not count, 0 open')
+  },
+)
+
+t.test('a pin comes before a pick, and either is where it goes', async (t) => {
+  const foreseen = (more: Partial<Foreseen>): ReturnType<typeof explain> =>
+    explain(
+      ask('10.244.0.9'),
+      contextOf({ affinityTimeoutSeconds: 600 }, [HERE, THERE], {
+        foreseen: { pinned: undefined, pick: undefined, ejected: [], ...more },
+        ejectedSince: (_, id) => (more.ejected?.[0]?.endpointId === id ? new Date(NOW) : undefined),
+      }),
+    )
+  const pinned = { endpointId: HERE.id, leftMs: 60_000 }
+  const both = foreseen({ pinned, pick: THERE.id })
+  t.match(both, {
+    pinned: { address: HERE.id, until: '2026-01-01T00:01:00.000Z' },
+    candidates: [{ sharePercent: 100 }, { sharePercent: 0 }],
+  })
+  t.match(both.steps.join('\n'), 'It has this client at 10.244.0.1:8080 until 2026-01-01T00:01:00')
+  t.match(foreseen({ pick: THERE.id }).candidates, [{ sharePercent: 0 }, { sharePercent: 100 }])
+  const gone = foreseen({ pinned: { endpointId: '10.244.9.9:8080', leftMs: 1000 } })
+  t.match(gone.steps.join('\n'), 'takes no connections now')
+  const ejected = foreseen({ ejected: [{ endpointId: THERE.id, leftMs: 4000 }] })
+  t.equal(ejected.candidates[1]?.ejectedUntil, '2026-01-01T00:00:04.000Z')
+  t.match(ejected.steps.join('\n'), 'tried again at 2026-01-01T00:00:04.000Z')
+})
+
+t.test('a node port at an address that does not serve node ports says so', async (t) => {
+  const context = contextOf({ nodePort: 30_080 }, [HERE], {
+    nodeIps: ['192.0.2.1', '198.51.100.9'],
+  })
+  const { verdict, steps } = explain(ask('203.0.113.9', '198.51.100.9:30080'), context)
+  t.equal(verdict, 'not-a-service')
+  t.match(steps[1], /node port of Service port demo\/echo:http, .* only at 192.0.2.1/)
+  t.equal(explain(ask('203.0.113.9', '203.0.113.1:30080'), context).steps.length, 1)
+})
+
+t.test('each mode says how it picks', async (t) => {
+  const config = { balancers: BALANCER_DEFAULTS, ipvs: { scheduler: '' } } as RunConfig
+  const choice = (mode: string, annotations: Record<string, string> = {}, weights = [1, 1]) =>
+    choiceOf(mode, modelServicePort({ annotations }), {
+      endpoints: weights.map((weight, i) => modelEndpoint(`10.244.0.${i}:80`, { weight })),
+      config,
+    })
+  t.match(choice('nfqueue'), { name: 'round-robin', isWeighted: false })
+  t.match(choice('userspace', { balancer: 'maglev' }), { how: /address and port$/ })
+  t.match(choice('iptables'), { name: 'random', isWeighted: true })
+  t.match(choice('ipvs'), { name: 'rr', isWeighted: false })
+  t.match(choice('ipvs', {}, [1, 3]), { name: 'wrr', isWeighted: true })
+  t.match(choice('ipvs', { balancer: 'source-hash' }), { name: 'sh' })
 })
