@@ -1,32 +1,24 @@
 /** The table of proxy modes: which `start` makes each, and what all of them are given. */
 import type { ProxyMode, RunConfig } from '../config/run-config.js'
-import { startAuto } from '../datapath/auto/start.js'
-import { startIptables } from '../datapath/iptables/start.js'
-import { startIpvs } from '../datapath/ipvs/start.js'
-import { startNfqueue } from '../datapath/nfqueue/start.js'
-import { startNftables } from '../datapath/nftables/start.js'
 import type { ModeContext, RunningMode } from '../datapath/running-mode.js'
-import { startUserspace } from '../datapath/userspace/start.js'
 import { commandRunner } from '../kernel/command.js'
 import { localAddresses } from '../kernel/local-address.js'
-import { probeCapabilities } from '../kernel/probe-capability.js'
 import { systemClock } from '../lib/clock.js'
 import type { Logger } from '../observe/log.js'
 import { loadBalancerPlugin } from '../policy/load-balancer-plugin.js'
+import type { ProbedKernel } from './probe-kernel.js'
 
 type StartMode = (context: ModeContext) => RunningMode | Promise<RunningMode>
 
-const MODES: Readonly<Record<ProxyMode, StartMode>> = {
-  auto: startAuto,
-  userspace: startUserspace,
-  nfqueue: startNfqueue,
-  iptables: startIptables,
-  ipvs: startIpvs,
-  nftables: startNftables,
+/** Only the mode that is asked for is loaded: the others would take part of the time until it serves. */
+const MODES: Readonly<Record<ProxyMode, () => Promise<StartMode>>> = {
+  auto: async () => (await import('../datapath/auto/start.js')).startAuto,
+  userspace: async () => (await import('../datapath/userspace/start.js')).startUserspace,
+  nfqueue: async () => (await import('../datapath/nfqueue/start.js')).startNfqueue,
+  iptables: async () => (await import('../datapath/iptables/start.js')).startIptables,
+  ipvs: async () => (await import('../datapath/ipvs/start.js')).startIpvs,
+  nftables: async () => (await import('../datapath/nftables/start.js')).startNftables,
 }
-
-/** Modes whose rules serve without a process. */
-export const LASTING_MODES: readonly ProxyMode[] = ['iptables', 'ipvs', 'nftables']
 
 export type ModeEvents = Pick<ModeContext, 'metrics' | 'onFailure' | 'onEjection' | 'onSwitch'>
 
@@ -37,17 +29,16 @@ export type ModeEvents = Pick<ModeContext, 'metrics' | 'onFailure' | 'onEjection
 export async function startMode(
   config: RunConfig,
   log: Logger,
-  events: ModeEvents,
+  { probed, ...events }: ModeEvents & { readonly probed: ProbedKernel },
 ): Promise<RunningMode> {
-  const run = commandRunner()
-  const kernel = await probeCapabilities(run)
   const { plugin: file } = config.balancers
+  const [start, kernel] = await Promise.all([MODES[config.proxyMode](), probed])
   const plugin = file === undefined ? undefined : await loadBalancerPlugin(file)
-  return MODES[config.proxyMode]({
+  return start({
     config,
     kernel,
     plugin,
-    run,
+    run: commandRunner(),
     clock: systemClock,
     localAddresses,
     log: {

@@ -2,22 +2,13 @@
  * `kube-sluice run --once`: one sync, then the end. Only for modes whose rules need no process: the
  * others would stop serving with it.
  */
-import type { ProxyMode, RunConfig } from '../config/run-config.js'
+import type { RunConfig } from '../config/run-config.js'
 import { systemClock } from '../lib/clock.js'
-import { SluiceError } from '../lib/errors.js'
 import type { Logger } from '../observe/log.js'
 import { NO_RULE_METRICS } from '../observe/rule-metrics.js'
+import { probeKernel } from './probe-kernel.js'
 import { readSnapshot } from './read-snapshot.js'
-import { LASTING_MODES, startMode } from './run-mode.js'
-
-/** Throws SluiceError ERR_USAGE for a mode that serves only while it runs. */
-export function requireLasting(mode: ProxyMode): void {
-  if (LASTING_MODES.includes(mode)) return
-  throw new SluiceError(
-    'ERR_USAGE',
-    `--once: the ${mode} mode serves only while it runs; choose one of: ${LASTING_MODES.join(', ')}`,
-  )
-}
+import { startMode } from './run-mode.js'
 
 /** Returns the exit status. Throws SluiceError: what a sync throws. */
 export async function runOnce(config: RunConfig, log: Logger): Promise<number> {
@@ -28,6 +19,7 @@ export async function runOnce(config: RunConfig, log: Logger): Promise<number> {
   const startedMs = systemClock.nowMs()
   const mode = await startMode(config, log, {
     metrics: NO_RULE_METRICS,
+    probed: probeKernel(config),
     onFailure: (error) => {
       warn(error.message)
     },

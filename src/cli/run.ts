@@ -21,6 +21,7 @@ import type { HealthMonitor } from '../policy/health/health-monitor.js'
 import { ServiceProxy, type SyncObservers } from '../sync/service-proxy.js'
 import { annotationReaders } from './annotation-readers.js'
 import { explainWith } from './explain-context.js'
+import type { ProbedKernel } from './probe-kernel.js'
 import { createEvents, switchTeller } from './run-events.js'
 import { createHealthMonitor, healthStatus } from './run-health.js'
 import { serveHttp, type RunHttp, type RunHttpContext } from './run-http.js'
@@ -36,6 +37,8 @@ export interface RunContext {
   readonly signal: AbortSignal
   readonly log: Logger
   readonly version: string
+  /** Asked already for this configuration. */
+  readonly probed: ProbedKernel
   /** The settings in force, as they were written. */
   readonly options: () => ResolvedOptions
 }
@@ -70,15 +73,15 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
 /** Makes the parts and joins them. Several know each other, but nothing is called before the start. */
 async function assemble(
   config: RunConfig,
-  { log, version, options }: RunContext,
+  { log, version, options, probed }: RunContext,
   onFailure: (error: Error) => void,
 ) {
   const startedAt = new Date()
   const metrics = new RunMetrics(config, version, startedAt)
   const { source, writeEvent, watchCounts } = await createSource(config, version)
   const mode = await startMode(config, log, {
+    ...{ probed, onFailure },
     metrics: metrics.kubeProxy,
-    onFailure,
     onEjection: (...ejection) => {
       health.ejected(...ejection)
     },

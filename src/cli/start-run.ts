@@ -6,8 +6,8 @@ import { setUpNode } from '../kernel/set-up-node.js'
 import { messageOf, SluiceError } from '../lib/errors.js'
 import { createLog } from '../observe/log.js'
 import { LiveOptions } from './live-options.js'
-import { run } from './run.js'
-import { requireLasting, runOnce } from './run-once.js'
+import { probeKernel } from './probe-kernel.js'
+import { requireLasting } from './require-lasting.js'
 
 export interface StartRunContext {
   readonly signal: AbortSignal
@@ -33,10 +33,13 @@ export async function startRun(
   for (const warning of options.warnings) log.warn(warning)
   setUpNode(config.nodeSetup, log)
   if (options.values.initOnly) return 0
-  if (options.values.once) return runOnce(config, log)
+  if (options.values.once) return (await import('./run-once.js')).runOnce(config, log)
+  // The tools run while everything else is loaded.
+  const probed = probeKernel(config)
+  const { run } = await import('./run.js')
   const settings = new LiveOptions(words, loaded, log)
   try {
-    return await run(config, { signal, log, version, options: () => settings.options })
+    return await run(config, { signal, log, version, probed, options: () => settings.options })
   } finally {
     settings.close()
   }

@@ -2,7 +2,7 @@
  * The settings in force as the two documents that a configuration file can have, for /configz and
  * `--write-config-to`. Reading what is printed gives the same settings.
  */
-import { stringify } from 'yaml'
+import { yaml } from '../lib/yaml.js'
 import { KUBE_PROXY_DOCUMENT, KUBE_SLUICE_DOCUMENT } from './config-file.js'
 import { jsonOfText } from './json-shape.js'
 import { KUBE_PROXY_ONLY } from './kube-proxy-only.js'
@@ -48,7 +48,7 @@ export function kubeSluiceDocument({ texts }: ResolvedOptions): Readonly<Fields>
 /** A file of both; where they have an option both, ours is the one that is read. */
 export function configFileText(options: ResolvedOptions): string {
   return [kubeProxyDocument(options), kubeSluiceDocument(options)]
-    .map((document) => stringify(document))
+    .map((document) => yaml().stringify(document))
     .join('---\n')
 }
 

@@ -7,7 +7,7 @@
  * Decoding is strict: an unknown field is a problem with its path and the nearest known name. What
  * the values may be is left to resolve-options.ts; here only their JSON type is looked at.
  */
-import { isNode, LineCounter, parseAllDocuments, type Document } from 'yaml'
+import { type Document, type LineCounter, yaml } from '../lib/yaml.js'
 import { messageOf } from '../lib/errors.js'
 import { nearestName } from '../lib/nearest-name.js'
 import { shown, textOfJson, type JsonShape } from './json-shape.js'
@@ -56,7 +56,7 @@ interface Reading {
 
 /** Decodes the text of a file. Never throws. */
 export function readConfigFile(name: string, text: string): ConfigFile {
-  const lines = new LineCounter()
+  const lines = new (yaml().LineCounter)()
   const problems: string[] = []
   const ours = new Map<string, FileSetting>()
   const kubeProxy = new Map<string, FileSetting>()
@@ -108,7 +108,7 @@ function openShape({ type, items }: JsonShape): JsonShape {
 }
 
 function documentsOf(text: string, lines: LineCounter): Document[] {
-  const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false })
+  const documents = yaml().parseAllDocuments(text, { lineCounter: lines, prettyErrors: false })
   return Array.isArray(documents) ? (documents as Document[]) : []
 }
 
@@ -207,7 +207,7 @@ function lineOf(document: Document, lines: LineCounter, path: Path): number {
   for (let length = path.length; length >= 0; length--) {
     const node: unknown =
       length === 0 ? document.contents : document.getIn(path.slice(0, length), true)
-    if (isNode(node) && node.range) return lines.linePos(node.range[0]).line
+    if (yaml().isNode(node) && node.range) return lines.linePos(node.range[0]).line
   }
   return 1
 }

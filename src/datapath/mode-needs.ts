@@ -32,6 +32,11 @@ export const IPV6_NEEDS: Readonly<Record<RuleMode, readonly (readonly Capability
   iptables: [['ip6tables nat']],
 }
 
+/** All that a mode asks about. */
+export function needsOf(mode: RuleMode): ReadonlySet<CapabilityName> {
+  return new Set([...MODE_NEEDS[mode], ...IPV6_NEEDS[mode]].flat())
+}
+
 /** IP families that a mode can serve here. */
 export function familiesOf(kernel: KernelCapabilities, mode: RuleMode): IpFamily[] {
   return missingOf(kernel, IPV6_NEEDS[mode]).length === 0 ? ['IPv4', 'IPv6'] : ['IPv4']

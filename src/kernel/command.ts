@@ -85,6 +85,11 @@ export function isMissingTool(error: unknown): boolean {
   return error instanceof SluiceError && error.context['isMissing'] === true
 }
 
+/** Whether an error means that a tool wrote more than MAX_OUTPUT_BYTES. */
+export function isFlood(error: unknown): boolean {
+  return error instanceof SluiceError && error.context['isFlood'] === true
+}
+
 /** The first line of a tool's text that says something; iptables' hints (`# Warning:`) do not. */
 export function firstLine(text: string): string | undefined {
   const lines = text.split('\n').map((line) => line.trim())
@@ -129,11 +134,14 @@ function startFailure(
       context: { ...context, isMissing: true },
     })
   }
-  const reason =
-    error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER'
-      ? `more than ${MAX_OUTPUT_BYTES} bytes of output`
-      : error.killed === true
-        ? `not done after ${COMMAND_TIMEOUT_MS / 1000} s`
-        : messageOf(error)
-  return new SluiceError('ERR_TOOL', `${line}: ${reason}`, { cause: error, context })
+  const isFlood = error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER'
+  const reason = isFlood
+    ? `more than ${MAX_OUTPUT_BYTES} bytes of output`
+    : error.killed === true
+      ? `not done after ${COMMAND_TIMEOUT_MS / 1000} s`
+      : messageOf(error)
+  return new SluiceError('ERR_TOOL', `${line}: ${reason}`, {
+    cause: error,
+    context: { ...context, isFlood },
+  })
 }

@@ -109,18 +109,6 @@ export async function listRules(
   throw commandFailure(tool, args, result)
 }
 
-/** Whether a built-in chain has the jump. */
-export async function hasJump(
-  run: RunCommand,
-  tool: string,
-  { chain, hook }: IptablesJump,
-): Promise<boolean> {
-  const match = ['-m', 'comment', '--comment', chain.comment]
-  const args = [...LOCK_WAIT, '-t', chain.table, '-C', hook, ...match, '-j', chain.name]
-  // 1: no such rule; 2: no such target. What else is wrong comes out in the restore that follows.
-  return (await run(tool, args)).status === 0
-}
-
 function jump(chain: IptablesChain): string {
   return `${comment(chain.comment)} -j ${chain.name}`
 }

@@ -4,16 +4,14 @@
  * the jump to ours at the top of a built-in one.
  */
 import {
-  hasJump,
   type IptablesChain,
-  type IptablesJump,
-  listRules,
   renderChains,
   renderRaise,
   renderRemoval,
   restoreRules,
 } from './iptables.js'
 import type { RunCommand } from './command.js'
+import { existingJumps, hasChains, missingJumps, readSavedRules } from './saved-rules.js'
 
 export class OwnedChains {
   readonly #run: RunCommand
@@ -29,26 +27,29 @@ export class OwnedChains {
 
   /**
    * Loads the chains when their rules changed, and, with `verify`, when the kernel has lost some;
-   * else runs nothing. One restore. Throws SluiceError ERR_TOOL.
+   * else runs nothing. At most one look and one restore. Throws SluiceError ERR_TOOL.
    */
   async sync(chains: readonly IptablesChain[], verify: boolean): Promise<void> {
     const text = renderChains(chains, [])
     const isChanged = text !== this.#applied
     if (!isChanged && !verify) return
-    const isJumpKnown = this.#applied !== undefined && !verify
-    const jumps = isJumpKnown ? [] : await this.#jumps(chains, false)
-    if (!isChanged && jumps.length === 0 && (await this.#isComplete(chains))) return
-    this.#applied = undefined
-    await restoreRules(this.#run, this.#tool, renderChains(chains, jumps))
-    this.#applied = text
+    if (this.#applied !== undefined && !verify) {
+      await this.#load(text, text)
+      return
+    }
+    const saved = await readSavedRules(this.#run, this.#tool, chains)
+    const jumps = missingJumps(saved, chains)
+    if (!isChanged && jumps.length === 0 && hasChains(saved, chains)) return
+    await this.#load(renderChains(chains, jumps), text)
   }
 
   /**
    * Moves the jumps to these chains, which exist, to the top of their built-in chains: for when
-   * somebody else has put theirs above. One restore. Throws SluiceError ERR_TOOL.
+   * somebody else has put theirs above. One look and one restore. Throws SluiceError ERR_TOOL.
    */
   async raise(chains: readonly IptablesChain[]): Promise<void> {
-    const existing = await this.#jumps(chains, true)
+    const saved = await readSavedRules(this.#run, this.#tool, chains)
+    const existing = existingJumps(saved, chains)
     await restoreRules(this.#run, this.#tool, renderRaise(chains, existing))
   }
 
@@ -58,32 +59,18 @@ export class OwnedChains {
    */
   async remove(chains: readonly IptablesChain[]): Promise<string[]> {
     this.#applied = undefined
-    const existing: IptablesChain[] = []
-    for (const chain of chains) {
-      if ((await listRules(this.#run, this.#tool, chain)) !== undefined) existing.push(chain)
-    }
+    const saved = await readSavedRules(this.#run, this.#tool, chains)
+    const existing = chains.filter(({ table, name }) => saved.chains.has(`${table}/${name}`))
     if (existing.length === 0) return []
-    const jumps = await this.#jumps(existing, true)
-    await restoreRules(this.#run, this.#tool, renderRemoval(existing, jumps))
+    const text = renderRemoval(existing, existingJumps(saved, existing))
+    await restoreRules(this.#run, this.#tool, text)
     return existing.map(({ table, name }) => `${table}/${name}`)
   }
 
-  /** The jumps of these chains that exist, or those that do not. */
-  async #jumps(chains: readonly IptablesChain[], existing: boolean): Promise<IptablesJump[]> {
-    const jumps = chains.flatMap((chain) => chain.hooks.map((hook) => ({ chain, hook })))
-    const found: IptablesJump[] = []
-    for (const jump of jumps) {
-      if ((await hasJump(this.#run, this.#tool, jump)) === existing) found.push(jump)
-    }
-    return found
-  }
-
-  /** The number of rules stands for the rules: nobody edits them one for one. */
-  async #isComplete(chains: readonly IptablesChain[]): Promise<boolean> {
-    for (const chain of chains) {
-      const rules = await listRules(this.#run, this.#tool, chain)
-      if (rules?.length !== chain.rules.length) return false
-    }
-    return true
+  /** Until the restore has succeeded nobody knows what is there. */
+  async #load(restored: string, applied: string): Promise<void> {
+    this.#applied = undefined
+    await restoreRules(this.#run, this.#tool, restored)
+    this.#applied = applied
   }
 }

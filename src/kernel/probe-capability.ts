@@ -39,14 +39,21 @@ const ADDON_FIX = 'node native/build.mjs'
 /** Scripts under way at once; they mostly wait for the kernel to make namespaces. */
 const CONCURRENCY = 4
 
-/** Tries everything. Takes about a second; throws nothing, what fails is a result. */
-export async function probeCapabilities(run: RunCommand): Promise<KernelCapabilities> {
+/**
+ * Tries everything, or, given names, what can be found out by those alone. Takes up to a second; throws
+ * nothing, what fails is a result.
+ */
+export async function probeCapabilities(
+  run: RunCommand,
+  names?: ReadonlySet<CapabilityName>,
+): Promise<KernelCapabilities> {
   const place = await findPlace(run)
   const iptablesVariant = await findVariant(run, place)
-  const scripts = Object.entries(probeScripts(iptablesVariant, place)) as [
+  const all = Object.entries(probeScripts(iptablesVariant, place)) as [
     CapabilityName,
     ProbeScript,
   ][]
+  const scripts = names === undefined ? all : all.filter(([name]) => names.has(name))
   const capabilities = new Array<Capability>(scripts.length)
   const rest = scripts.entries()
   const work = async (): Promise<void> => {

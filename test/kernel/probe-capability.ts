@@ -86,3 +86,15 @@ async function stateOf(run: RunCommand): Promise<string> {
   const script = 'nft list ruleset; ipset save; ip rule; ip route show table all; ip -o link'
   return (await run('sh', ['-c', script])).stdout
 }
+
+t.test('given names, only those are tried', async (t) => {
+  let runs = 0
+  const counting = answering(() => {
+    runs++
+    return undefined
+  })
+  const kernel = await probeCapabilities(counting, new Set(['nftables nat maps'] as const))
+  t.equal(runs, 3, 'the place, the variant, and the one')
+  t.ok(capabilityOf(kernel, 'nftables nat maps').usable)
+  t.strictSame(capabilityOf(kernel, 'IPVS').reason, 'it was not probed')
+})

@@ -13,6 +13,7 @@
 import type { Clock } from '../../lib/clock.js'
 import { messageOf } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
+import { together } from '../../lib/together.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import { hasUdpChange } from '../stale-flows.js'
@@ -76,9 +77,9 @@ export class IptablesProxier implements Datapath {
     const { clock, optionsOf } = this.#options
     const isVerifying = clock.nowMs() - this.#verifiedAtMs >= VERIFY_MS
     const before = this.#snapshot
-    for (const [family, rules] of this.#rules) {
-      await rules.sync(snapshot, optionsOf(family, snapshot), isVerifying)
-    }
+    await together(this.#rules, ([family, rules]) =>
+      rules.sync(snapshot, optionsOf(family, snapshot), isVerifying),
+    )
     this.#snapshot = snapshot
     if (isVerifying) this.#verifiedAtMs = clock.nowMs()
     for (const family of this.#rules.keys()) {

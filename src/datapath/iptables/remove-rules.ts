@@ -45,8 +45,9 @@ export async function removeIptablesRules(
 ): Promise<string[]> {
   const removed: string[] = []
   let text = ''
+  const tables = tablesOf(await runChecked(run, `${tool}-save`, []))
   for (const table of CANARY_TABLES) {
-    const saved = await runChecked(run, `${tool}-save`, ['-t', table])
+    const saved = tables.get(table) ?? ''
     const { chains, jumps } = ownIn(saved, [
       ...(FIXED_CHAINS[table] ?? []),
       ...(whose === 'ours' ? [] : (IPVS_CHAINS[table] ?? [])),
@@ -64,6 +65,12 @@ export async function removeIptablesRules(
   }
   if (text !== '') await restoreRules(run, tool, text)
   return removed
+}
+
+/** What was saved, by table. */
+function tablesOf(saved: string): ReadonlyMap<string, string> {
+  const sections = saved.split(/^\*/m).slice(1)
+  return new Map(sections.map((section) => [section.slice(0, section.indexOf('\n')), section]))
 }
 
 /** Chains of the mode in a table as it was saved, and the rules of other chains that lead there. */

@@ -42,7 +42,7 @@ export class RuleTable {
   }
 
   async #repair(chains: readonly IptablesChain[], isChanged: boolean): Promise<void> {
-    const saved = await readSavedRules(this.#run, this.#tool)
+    const saved = await readSavedRules(this.#run, this.#tool, chains)
     const names = [...saved.chains.keys()].map((key) => key.split('/')[1] ?? '')
     this.#portChains = new Set(names.filter((name) => PORT_CHAIN_PATTERN.test(name)))
     const jumps = missingJumps(saved, chains)

@@ -13,6 +13,7 @@
 import type { Clock } from '../../lib/clock.js'
 import { familyOf, type IpFamily } from '../../lib/ip-address.js'
 import { SortedMap } from '../../lib/sorted-map.js'
+import { together } from '../../lib/together.js'
 import type { RunCommand } from '../../kernel/command.js'
 import { iptablesTool, type IptablesVariant } from '../../kernel/iptables.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
@@ -161,7 +162,7 @@ export class NfqueueProxier implements Datapath {
       const changes = this.#changesTo(snapshot, isVerifying)
       await this.#assignSlots(changes)
       await this.#tellThread(changes)
-      for (const family of this.#families.keys()) await this.#steer(family, changes)
+      await together(this.#families.keys(), (family) => this.#steer(family, changes))
       await this.#forget(changes)
       this.#apply(changes)
       if (isVerifying) this.#verification.done()

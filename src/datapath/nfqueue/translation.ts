@@ -13,6 +13,7 @@ import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import type { Clock } from '../../lib/clock.js'
 import { messageOf, SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
+import { together } from '../../lib/together.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import { removeTable } from '../cleanup.js'
@@ -120,13 +121,13 @@ export function otherTranslation(
     if (isRemoved) return
     isRemoved = true
     try {
-      for (const family of families) {
+      await together(families, async (family) => {
         const tool = iptablesTool(family, kernel.iptablesVariant)
         if (dnat === 'nftables') {
           await removeIptablesRules(run, tool, 'ours')
           await removeEndpointChains(run, tool)
         } else await removeTable(run, family)
-      }
+      })
     } catch (error) {
       // A tool that is not installed has left nothing.
       if (!isMissingTool(error))

@@ -8,6 +8,7 @@
 import { runChecked, type RunCommand } from '../../kernel/command.js'
 import type { Clock } from '../../lib/clock.js'
 import type { IpFamily } from '../../lib/ip-address.js'
+import { together } from '../../lib/together.js'
 import type { NodeState, Snapshot } from '../../model/snapshot.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { Datapath, SyncResult } from '../datapath.js'
@@ -57,21 +58,19 @@ export class NftablesProxier implements Datapath {
 
   /** Looks whether our tables are still there; the next sync loads what is not. Throws ERR_TOOL. */
   async verify(): Promise<void> {
-    for (const [family, layout] of this.#loaded) {
+    await together(this.#loaded, async ([family, layout]) => {
       if ((await this.#tableState(layout)) !== 'current') this.#loaded.delete(family)
-    }
+    })
   }
 
   async sync(snapshot: Snapshot): Promise<SyncResult> {
     const { families, layoutOptions } = this.#options
     const options = layoutOptions(snapshot.node)
-    const warnings: string[] = []
-    for (const family of families) {
-      const layout = computeLayout(snapshot, family, options, this.#loaded.get(family))
-      await this.#bring(layout)
-      warnings.push(...layout.warnings)
-    }
-    return { warnings }
+    const layouts = families.map((family) =>
+      computeLayout(snapshot, family, options, this.#loaded.get(family)),
+    )
+    await together(layouts, (layout) => this.#bring(layout))
+    return { warnings: layouts.flatMap((layout) => layout.warnings) }
   }
 
   /** Nothing to wait for: established connections are the kernel's. */

@@ -10,7 +10,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Cluster, User } from '@kubernetes/client-node/dist/config_types.js'
-import { parse } from 'yaml'
+import { yaml } from '../../lib/yaml.js'
 import { messageOf, SluiceError } from '../../lib/errors.js'
 import { pluginCredentials, type Plugin } from './auth-plugin.js'
 
@@ -138,7 +138,7 @@ async function readEntry(file: string): Promise<Entry> {
   const { newClusters, newContexts, newUsers } =
     await import('@kubernetes/client-node/dist/config_types.js')
   try {
-    const raw = parse(readFileSync(file, 'utf8')) as Readonly<Record<string, unknown>> | null
+    const raw = yaml().parse(readFileSync(file, 'utf8')) as Readonly<Record<string, unknown>> | null
     const current = raw?.['current-context']
     const context = newContexts(raw?.['contexts']).find(({ name }) => name === current)
     if (context === undefined) {

@@ -3,7 +3,7 @@
  * document is reported with its line and field; the other documents are used all the same.
  */
 import type { V1EndpointSlice } from '@kubernetes/client-node'
-import { isNode, LineCounter, parseAllDocuments, type Document } from 'yaml'
+import { type Document, type LineCounter, yaml } from '../../lib/yaml.js'
 import { messageOf } from '../../lib/errors.js'
 import type { ClusterObject } from '../cluster-source.js'
 import { problemOf } from './validate-object.js'
@@ -53,7 +53,7 @@ function parseJson(text: string): ParsedManifest | undefined {
   let places: Places | undefined
   const placesOf = (): Places => {
     if (places !== undefined) return places
-    const lines = new LineCounter()
+    const lines = new (yaml().LineCounter)()
     return (places = { document: documentsOf(text, lines)[0], lines })
   }
   readObject(value, [], { placesOf, objects, problems })
@@ -61,7 +61,7 @@ function parseJson(text: string): ParsedManifest | undefined {
 }
 
 function parseYaml(text: string): ParsedManifest {
-  const lines = new LineCounter()
+  const lines = new (yaml().LineCounter)()
   const objects: ParsedObject[] = []
   const problems: string[] = []
   let hasUnreadable = false
@@ -87,7 +87,7 @@ function parseYaml(text: string): ParsedManifest {
 }
 
 function documentsOf(text: string, lines: LineCounter): Document[] {
-  const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false })
+  const documents = yaml().parseAllDocuments(text, { lineCounter: lines, prettyErrors: false })
   return Array.isArray(documents) ? (documents as Document[]) : []
 }
 
@@ -180,7 +180,7 @@ function report({ placesOf, problems }: Reading, path: Path, message: string): v
   const { document, lines } = placesOf()
   for (let length = path.length; length >= 0; length--) {
     const node = length === 0 ? document?.contents : document?.getIn(path.slice(0, length), true)
-    if (isNode(node) && node.range) {
+    if (yaml().isNode(node) && node.range) {
       problems.push(`${lines.linePos(node.range[0]).line}: ${message}`)
       return
     }
