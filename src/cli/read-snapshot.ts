@@ -3,13 +3,16 @@ import type { RunConfig } from '../config/run-config.js'
 import { SluiceError } from '../lib/errors.js'
 import { ClusterState } from '../model/cluster-state.js'
 import type { Snapshot } from '../model/snapshot.js'
+import { newAnnotationProblems } from '../policy/annotation-problems.js'
 import { ManifestSource } from '../source/manifests/manifest-source.js'
+import { annotationReaders } from './annotation-readers.js'
 
 /** Throws SluiceError: ERR_USAGE without manifests, ERR_MANIFEST when they cannot be read at all. */
 export async function readSnapshot(
-  { manifests, nodeName }: Pick<RunConfig, 'manifests' | 'nodeName'>,
+  config: RunConfig,
   warn: (message: string) => void,
 ): Promise<Snapshot> {
+  const { manifests, nodeName } = config
   if (manifests === undefined) {
     throw new SluiceError(
       'ERR_USAGE',
@@ -17,6 +20,7 @@ export async function readSnapshot(
     )
   }
   const state = new ClusterState({ nodeName })
+  const nothing = state.snapshot()
   const source = new ManifestSource({ path: manifests })
   try {
     await source.start({
@@ -30,8 +34,9 @@ export async function readSnapshot(
   } finally {
     await source.close()
   }
-  for (const { object, field, message } of state.takeProblems()) {
-    warn(`${object}: ${field}: ${message}`)
-  }
-  return state.snapshot()
+  const problems = state.takeProblems()
+  const snapshot = state.snapshot()
+  problems.push(...newAnnotationProblems(nothing, snapshot, annotationReaders(config)))
+  for (const { object, field, message } of problems) warn(`${object}: ${field}: ${message}`)
+  return snapshot
 }

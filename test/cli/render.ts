@@ -100,3 +100,16 @@ t.test('run --once', async (t) => {
     t.match(stderr, new RegExp(`--once: the ${mode} mode serves only while it runs`))
   }
 })
+
+t.test('annotations that cannot be read are warnings, as of run', async (t) => {
+  const folder = t.testdir({
+    'web.yaml': `{apiVersion: v1, kind: Service, metadata: {name: web, namespace: test, annotations: {
+      kube-sluice.io/balancer: fastest, kube-sluice.io/blancer: maglev}},
+      spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}}`,
+  })
+  const words = ['render', '--manifests', folder, '--proxy-mode', 'nftables']
+  const { stderr, status } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8' })
+  t.equal(status, 0)
+  t.match(stderr, 'there is no balancer "fastest"; round-robin is used')
+  t.match(stderr, 'did you mean kube-sluice.io/balancer?')
+})
