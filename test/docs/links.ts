@@ -57,9 +57,11 @@ t.test('every page is reached from README.md by links', async (t) => {
 t.test('files and folders of the repository that are named in code are there', async (t) => {
   // A word in capitals stands for several names.
   const NAMED = /^(?:src|test|docs|deploy|perf|native|\.ci)\/(?!.*[A-Z]{3})[\w./-]*$/
+  // What programs make is in .gitignore.
+  const MADE = /(?:^|\/)(?:node_modules|dist|build|coverage|results)(?:\/|$)/
   const missing = [...files.values()].flatMap(({ path, spans }) =>
     spans
-      .filter((span) => NAMED.test(span) && !existsSync(join(ROOT, span)))
+      .filter((span) => NAMED.test(span) && !MADE.test(span) && !existsSync(join(ROOT, span)))
       .map((span) => `${path}: ${span}`),
   )
   t.same(missing, [])
