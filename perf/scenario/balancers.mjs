@@ -17,7 +17,9 @@ import { parseArgs } from 'node:util'
 import { BALANCER_NAMES, createBalancer } from '../../dist/policy/balancer/registry.js'
 import { BALANCER_DEFAULTS } from '../../dist/policy/balancer/settings.js'
 import { barChart } from '../bar-chart.mjs'
+import { exponential, seededRandom } from '../random.mjs'
 import { table } from '../statistics.mjs'
+import { TimeHeap } from '../time-heap.mjs'
 
 const SPEEDS = [100, 100, 100, 100, 75, 75, 75, 75, 50, 50]
 const NODES = 4
@@ -90,7 +92,7 @@ function simulate(name, { utilisation, isWeighted, slows }, endMs, seed) {
   const open = new Int32Array(SPEEDS.length)
   const total = new Int32Array(SPEEDS.length)
   const rate = (SPEEDS.reduce((a, b) => a + b) * utilisation) / 1000
-  const ends = new EndQueue()
+  const ends = new TimeHeap()
   const latencies = []
   const loads = []
   for (let nowMs = 0; nowMs < endMs; nowMs += exponential(random, 1 / rate)) {
@@ -135,61 +137,9 @@ function simulate(name, { utilisation, isWeighted, slows }, endMs, seed) {
   }
 }
 
-/** Ends of connections, the earliest first: a binary heap. */
-class EndQueue {
-  #heap = []
-
-  push(end) {
-    const heap = this.#heap
-    let place = heap.push(end) - 1
-    while (place > 0) {
-      const above = (place - 1) >> 1
-      if (heap[above].atMs <= end.atMs) break
-      heap[place] = heap[above]
-      place = above
-    }
-    heap[place] = end
-  }
-
-  popUntil(nowMs) {
-    const heap = this.#heap
-    if (heap.length === 0 || heap[0].atMs > nowMs) return undefined
-    const first = heap[0]
-    const last = heap.pop()
-    if (heap.length === 0) return first
-    let place = 0
-    for (;;) {
-      let below = 2 * place + 1
-      if (below >= heap.length) break
-      if (below + 1 < heap.length && heap[below + 1].atMs < heap[below].atMs) below++
-      if (heap[below].atMs >= last.atMs) break
-      heap[place] = heap[below]
-      place = below
-    }
-    heap[place] = last
-    return first
-  }
-}
-
-function exponential(random, mean) {
-  return -Math.log(1 - random()) * mean
-}
-
 function quantile(values, q) {
   const sorted = Float64Array.from(values).sort()
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))]
-}
-
-/** mulberry32 */
-function seededRandom(seed) {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 function chartOf(results) {
