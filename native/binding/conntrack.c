@@ -61,15 +61,20 @@ static bool read_numbers(napi_env env, const napi_value *values, uint32_t *numbe
   return true;
 }
 
-/* conntrackEvents(markMask, bufferBytes) - subscribes; read it with conntrackReceive. */
+/* conntrackEvents(markMask, bufferBytes, answers) - subscribes; read it with conntrackReceive. */
 static napi_value events(napi_env env, napi_callback_info info) {
-  napi_value arguments[2];
+  napi_value arguments[3];
   uint32_t numbers[2];
+  bool answers;
   struct ks_conntrack *conntrack;
   const char *step = "";
-  if (!ks_read_arguments(env, info, 2, arguments) || !read_numbers(env, arguments, numbers, 2))
+  if (!ks_read_arguments(env, info, 3, arguments) || !read_numbers(env, arguments, numbers, 2))
     return NULL;
-  int error = ks_conntrack_events(numbers[0], numbers[1], &conntrack, &step);
+  if (napi_get_value_bool(env, arguments[2], &answers) != napi_ok) {
+    ks_throw_argument(env, "a boolean is missing");
+    return NULL;
+  }
+  int error = ks_conntrack_events(numbers[0], numbers[1], answers, &conntrack, &step);
   if (!error)
     return wrap(env, conntrack);
   ks_throw_errno(env, error, step);

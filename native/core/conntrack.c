@@ -150,38 +150,40 @@ static int open_socket(struct ks_conntrack **made, const char **step) {
 
 /*
  * Lets through: an event whose mark has a bit of the mask, unless it is an update that says neither
- * FIN_WAIT nor CLOSE. Attributes are found by the kernel's own SKF_AD_NLATTR (A: where to begin,
+ * FIN_WAIT nor CLOSE (nor SYN_RECV with `answers`). Attributes are found by the kernel's own SKF_AD_NLATTR (A: where to begin,
  * X: type; A becomes the offset or 0) and SKF_AD_NLATTR_NEST (A: offset of the outer attribute).
  */
-static int attach_filter(int fd, uint32_t mark_mask, const char **step) {
+static int attach_filter(int fd, uint32_t mark_mask, bool answers, const char **step) {
   /* NLM_F_CREATE, 0x400, in the second byte of a little-endian nlmsg_flags, else in the first. */
   const uint16_t one = 1;
   const uint32_t create_at = *(const uint8_t *)&one == 1 ? 7 : 6;
   const uint32_t type_at = *(const uint8_t *)&one == 1 ? 4 : 5;
+  const uint32_t answered = answers ? TCP_CONNTRACK_SYN_RECV : TCP_CONNTRACK_CLOSE;
   struct sock_filter code[] = {
       /* 0 */ BPF_STMT(BPF_LD | BPF_IMM, ATTRIBUTES_AT),
       /* 1 */ BPF_STMT(BPF_LDX | BPF_IMM, CTA_MARK),
       /* 2 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_NLATTR)),
-      /* 3 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 17, 0),
+      /* 3 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 18, 0),
       /* 4 */ BPF_STMT(BPF_MISC | BPF_TAX, 0),
       /* 5 */ BPF_STMT(BPF_LD | BPF_W | BPF_IND, 4),
-      /* 6 */ BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, mark_mask, 0, 14),
+      /* 6 */ BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, mark_mask, 0, 15),
       /* 7 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, type_at),
-      /* 8 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPCTNL_MSG_CT_DELETE, 11, 0),
+      /* 8 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPCTNL_MSG_CT_DELETE, 12, 0),
       /* 9 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, create_at),
-      /* 10 */ BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NLM_F_CREATE >> 8, 9, 0),
+      /* 10 */ BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NLM_F_CREATE >> 8, 10, 0),
       /* 11 */ BPF_STMT(BPF_LD | BPF_IMM, ATTRIBUTES_AT),
       /* 12 */ BPF_STMT(BPF_LDX | BPF_IMM, CTA_PROTOINFO),
       /* 13 */ BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_NLATTR)),
-      /* 14 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 6, 0),
+      /* 14 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 7, 0),
       /* CTA_PROTOINFO_TCP is its only attribute, and the state that one's first. */
       /* 15 */ BPF_STMT(BPF_MISC | BPF_TAX, 0),
       /* 16 */ BPF_STMT(BPF_LD | BPF_B | BPF_IND, 12),
-      /* 17 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_FIN_WAIT, 2, 0),
-      /* 18 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_CLOSE, 1, 0),
-      /* 19 */ BPF_STMT(BPF_JMP | BPF_JA, 1),
-      /* 20 */ BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
-      /* 21 */ BPF_STMT(BPF_RET | BPF_K, 0),
+      /* 17 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_FIN_WAIT, 3, 0),
+      /* 18 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_CLOSE, 2, 0),
+      /* 19 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, answered, 1, 0),
+      /* 20 */ BPF_STMT(BPF_JMP | BPF_JA, 1),
+      /* 21 */ BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+      /* 22 */ BPF_STMT(BPF_RET | BPF_K, 0),
   };
   struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
   if (mark_mask == 0)
@@ -191,8 +193,8 @@ static int attach_filter(int fd, uint32_t mark_mask, const char **step) {
   return 0;
 }
 
-int ks_conntrack_events(uint32_t mark_mask, uint32_t buffer_bytes, struct ks_conntrack **made,
-                        const char **step) {
+int ks_conntrack_events(uint32_t mark_mask, uint32_t buffer_bytes, bool answers,
+                        struct ks_conntrack **made, const char **step) {
   static const int groups[] = {NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE,
                                NFNLGRP_CONNTRACK_DESTROY};
   struct ks_conntrack *conntrack;
@@ -205,7 +207,7 @@ int ks_conntrack_events(uint32_t mark_mask, uint32_t buffer_bytes, struct ks_con
     conntrack->messages[i].msg_hdr.msg_iov = &conntrack->parts[i];
     conntrack->messages[i].msg_hdr.msg_iovlen = 1;
   }
-  error = attach_filter(conntrack->fd, mark_mask, step);
+  error = attach_filter(conntrack->fd, mark_mask, answers, step);
   int granted = error ? error : ks_netlink_buffer(conntrack->fd, SO_RCVBUF, buffer_bytes, step);
   error = granted < 0 ? granted : 0;
   for (size_t i = 0; !error && i < sizeof(groups) / sizeof(groups[0]); i++)

@@ -49,11 +49,11 @@ struct ks_conntrack;
 
 /*
  * Subscribes to events of connections whose mark has a bit of `mark_mask` (0: all): new ones,
- * destroyed ones, and, of TCP, those that begin to close (FIN seen, or reset). The choice is made by
- * a socket filter, in the kernel. `buffer_bytes` of receive buffer are asked for.
+ * destroyed ones, and, of TCP, those that begin to close (FIN seen, or reset), with `answers` those
+ * whose SYN was answered as well. The choice is made by a socket filter, in the kernel. `buffer_bytes` of receive buffer are asked for.
  */
-int ks_conntrack_events(uint32_t mark_mask, uint32_t buffer_bytes, struct ks_conntrack **made,
-                        const char **step);
+int ks_conntrack_events(uint32_t mark_mask, uint32_t buffer_bytes, bool answers,
+                        struct ks_conntrack **made, const char **step);
 
 /*
  * A dump of a family's entries (4 or 6) with (mark & mark_mask) == mark, of one protocol (0: all).

@@ -167,6 +167,7 @@ function healthConfigOf(values: OptionValues): HealthConfig {
       baseMs: values.ejectionTime,
       maxMs: values.ejectionMaxTime,
       maxPercent: values.ejectionMaxPercent,
+      patienceMs: values.connectPatience,
       byDefault: values.defaultHealthCheck !== 'none',
     },
     maxRunning: values.healthCheckConcurrency,

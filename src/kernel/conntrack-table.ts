@@ -21,12 +21,19 @@ export class ConntrackEvents {
   readonly bufferBytes: number
   readonly #handle: ConntrackHandle
 
-  /** Of connections whose mark has a bit of `markMask`. Throws KernelError. */
-  constructor(options: { readonly markMask: number; readonly bufferBytes: number }) {
+  /**
+   * Of connections whose mark has a bit of `markMask`: new, closing and destroyed ones, and with `answers`
+   * TCP connections whose SYN has been answered. Throws KernelError.
+   */
+  constructor(options: {
+    readonly markMask: number
+    readonly bufferBytes: number
+    readonly answers?: boolean
+  }) {
     const addon = loadAddon()
-    const { markMask, bufferBytes } = options
+    const { markMask, bufferBytes, answers = false } = options
     this.#handle = kernelCall('subscribe to conntrack events', () =>
-      addon.conntrackEvents(markMask, bufferBytes),
+      addon.conntrackEvents(markMask, bufferBytes, answers),
     )
     this.fd = addon.conntrackFd(this.#handle)
     this.bufferBytes = addon.conntrackBufferBytes(this.#handle)

@@ -71,9 +71,9 @@ export interface NetfilterAddon {
   readonly conntrackWords: number
   /**
    * Subscribes to connections whose mark has a bit of `markMask` (0: to all): new, destroyed, and of
-   * TCP those that begin to close.
+   * TCP those that begin to close; with `answers` also those whose SYN is answered.
    */
-  conntrackEvents(markMask: number, bufferBytes: number): ConntrackHandle
+  conntrackEvents(markMask: number, bufferBytes: number, answers: boolean): ConntrackHandle
   /** Dumps the entries with (mark & markMask) === mark, of one protocol (0: all). */
   conntrackDump(family: IpFamily, mark: number, markMask: number, protocol: number): ConntrackHandle
   /**

@@ -58,6 +58,9 @@ export const METRIC_TABLE = {
     help: 'Time from the receipt of a first packet to its verdict, of the batch that it came in',
   },
   kube_sluice_unanswered_syns_total: counter('SYNs that came again because nobody had answered'),
+  kube_sluice_overdue_syns_total: counter(
+    'SYNs that an endpoint left unanswered for longer than --connect-patience',
+  ),
   kube_sluice_refusals_total: counter('Connects refused by an endpoint or on the way to it'),
   kube_sluice_queue_waiting: gauge('Packets that wait in a queue', ['queue']),
   kube_sluice_queue_dropped_total: counter(

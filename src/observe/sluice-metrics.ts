@@ -107,6 +107,7 @@ function addSteering(text: MetricText, steering: SteeringStatus): void {
     text.add('kube_sluice_verdicts_total', total(verdict), { verdict: label })
   }
   text.add('kube_sluice_unanswered_syns_total', total('unansweredSyns'))
+  text.add('kube_sluice_overdue_syns_total', total('overdueSyns'))
   text.add('kube_sluice_refusals_total', total('refusals'))
   text.add('kube_sluice_conntrack_events_total', total('events'))
   text.add('kube_sluice_conntrack_event_overruns_total', total('eventOverruns'))

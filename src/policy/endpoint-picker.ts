@@ -25,6 +25,7 @@ import {
   OutlierEjection,
   type EjectionOptions,
 } from './health/outlier-ejection.js'
+import { ConnectPatience } from './health/connect-patience.js'
 import { OpenConnections, type OpenCounts } from './open-connections.js'
 import { SlowStart } from './slow-start.js'
 
@@ -78,6 +79,7 @@ interface Entry {
   cluster: Balancer
   local: Balancer
   failing: OutlierEjection
+  patience: ConnectPatience
   readonly slowStart: SlowStart
   /** What its balancers are told of endpoints. */
   readonly states: EndpointStates
@@ -137,6 +139,16 @@ export class EndpointPicker {
   /** Whether the endpoint did not answer lately and is only tried. */
   isFailing(servicePortId: string, endpoint: Endpoint): boolean {
     return this.#entries.get(servicePortId)?.failing.has(endpoint) === true
+  }
+
+  /**
+   * How long the endpoint may take to answer a connect before it counts as silent; undefined: nothing is
+   * known of it, or it is on trial and gets all the time that there is.
+   */
+  patienceMs(servicePortId: string, endpoint: Endpoint): number | undefined {
+    const entry = this.#entries.get(servicePortId)
+    if (entry === undefined || entry.failing.has(endpoint)) return undefined
+    return entry.patience.of(endpoint)
   }
 
   /** The Service port as the picker sees it now; undefined when it has gone. */
@@ -214,6 +226,7 @@ export class EndpointPicker {
   latency(servicePortId: string, endpoint: Endpoint, latencyMs: number): void {
     const entry = this.#entries.get(servicePortId)
     if (entry === undefined) return
+    entry.patience.answered(endpoint, latencyMs)
     const nowMs = this.#options.clock.nowMs()
     entry.cluster.onLatency?.(endpoint, latencyMs, nowMs)
     entry.local.onLatency?.(endpoint, latencyMs, nowMs)
@@ -282,6 +295,7 @@ export class EndpointPicker {
     entry.state = state
     this.#setEndpoints(entry)
     entry.failing.retain(state.endpoints)
+    entry.patience.retain(state.endpoints)
   }
 
   #newEntry(id: string, state: ServicePortState): Entry {
@@ -293,6 +307,7 @@ export class EndpointPicker {
       cluster: createBalancer(settings, this.#options.plugin),
       local: createBalancer(settings, this.#options.plugin),
       failing: this.#newEjection(state),
+      patience: this.#newPatience(state),
       slowStart,
       states: {
         openOf: (endpoint) => this.#openCounts.of(id, endpoint),
@@ -308,6 +323,7 @@ export class EndpointPicker {
     this.#chooseBalancers(entry, state)
     if (this.#isEjecting(state) !== this.#isEjecting(entry.state)) {
       entry.failing = this.#newEjection(state)
+      entry.patience = this.#newPatience(state)
     }
   }
 
@@ -316,6 +332,11 @@ export class EndpointPicker {
     const { byDefault } = this.#options.ejection ?? EJECTION_DEFAULTS
     const check = servicePort.annotations['health-check']
     return check === undefined ? byDefault : check !== 'none'
+  }
+
+  #newPatience(state: ServicePortState): ConnectPatience {
+    const { patienceMs, maxPercent } = this.#options.ejection ?? EJECTION_DEFAULTS
+    return new ConnectPatience(this.#isEjecting(state) && maxPercent > 0 ? patienceMs : 0)
   }
 
   #newEjection(state: ServicePortState): OutlierEjection {

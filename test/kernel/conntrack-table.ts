@@ -13,6 +13,7 @@ import { Netfilter } from '../../src/kernel/netfilter.js'
 import { waitReadable } from '../../src/kernel/wait.js'
 import type { IpFamily } from '../../src/lib/ip-address.js'
 import { CONNTRACK_WORDS, ConntrackType, ConntrackWord } from '../../src/packet/conntrack-word.js'
+import { TcpState } from '../../src/packet/tcp-state.js'
 import { inNamespace, tool } from '../fixtures/in-namespace.js'
 
 const DEADLINE_MS = 10_000
@@ -307,6 +308,26 @@ if (inNamespace(t, import.meta.url)) {
     const reported = workers.map((worker) => once(worker, 'message'))
     await sendTo('IPv4', [7002])
     t.same(await Promise.all(reported), [[{ events: 1 }], [{ events: 1 }]])
+  })
+
+  t.test('answers: with them, a connection whose SYN is answered is an event', async (t) => {
+    const withAnswers = new ConntrackEvents({
+      markMask: MARK_MASK,
+      bufferBytes: 1 << 20,
+      answers: true,
+    })
+    t.teardown(() => {
+      withAnswers.close()
+    })
+    const without = subscribe(t)
+    await openTcp(t, 'IPv4', 7001)
+    const entries = collect(withAnswers, ({ length }) => length === 2)
+    t.match(entries, [
+      { type: ConntrackType.new, tcpState: TcpState.synSent },
+      { type: ConntrackType.update, tcpState: TcpState.synReceived },
+    ])
+    t.same(silence(withAnswers), [])
+    t.equal(collect(without, () => false, SILENCE_MS).length, 1)
   })
 
   t.test('closed twice is closed once, and cannot be used', async (t) => {

@@ -5,6 +5,7 @@
 import t from 'tap'
 import type { Agent } from '../fixtures/agent.js'
 import { startLoad, stopLoad } from '../fixtures/constant-load.js'
+import { loggedAtMs } from '../fixtures/proxy-log.js'
 import { type Proxy, rootOnly, service, slice, startCluster } from '../fixtures/test-cluster.js'
 
 const VIP = '10.96.0.10'
@@ -34,17 +35,6 @@ const setFlapping = (agent: Agent, flaps: boolean) =>
   agent.run(({ state }, flaps) => {
     state['flaps'] = flaps
   }, flaps)
-
-/** When the proxy first logged such a line after a time; undefined: it has not. */
-function loggedAtMs(proxy: Proxy, pattern: RegExp, sinceMs: number): number | undefined {
-  for (const line of proxy.log().split('\n')) {
-    if (!line.startsWith('{') || !line.endsWith('}')) continue
-    const { time, msg } = JSON.parse(line) as { time: string | number; msg: string }
-    const atMs = new Date(time).getTime()
-    if (atMs >= sinceMs && pattern.test(msg)) return atMs
-  }
-  return undefined
-}
 
 for (const mode of ['userspace', 'nfqueue']) {
   t.test(`failing backends in the ${mode} mode`, { skip: rootOnly, timeout: 60_000 }, async (t) => {

@@ -59,6 +59,10 @@ export const HEALTH_OPTIONS = {
     ...HEALTH,
     help: 'share of healthy endpoints, in percent, below which the health of a Service is ignored; 0: only when none is left',
   }),
+  connectPatience: row('connect-patience', duration('0s', '1m'), '300ms', {
+    ...HEALTH,
+    help: 'an endpoint that has answered connects and now leaves one unanswered for this long, and for four times what it has taken lately, is passed over, and another one tried; 0s: only --connect-timeout counts, or a client that repeats its SYN',
+  }),
   ejectionTime: row('ejection-time', duration('10ms', '1h'), '1s', {
     ...HEALTH,
     help: 'how long an endpoint that does not take a connection is passed over; doubled with each further failure',

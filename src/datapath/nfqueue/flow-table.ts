@@ -10,6 +10,7 @@
  *   #byTuple   5-tuple                              -> place
  *   #byStart   client address, port and TCP ISN     -> place   (what a RST or ICMP error tells us)
  */
+import { ConntrackWord } from '../../packet/conntrack-word.js'
 import { IpProtocol, PacketWord } from '../../packet/packet-word.js'
 import { WordMap } from '../../packet/word-map.js'
 
@@ -49,6 +50,8 @@ export class FlowTable {
   /** Slots that it was steered to: `attempts` of them, from place * MAX_ATTEMPTS on. */
   readonly slots: Uint32Array
   readonly attempts: Uint8Array
+  /** 1: its SYN has been answered, as far as it was sent last. */
+  readonly isAnswered: Uint8Array
 
   constructor(capacity: number) {
     this.capacity = capacity
@@ -67,6 +70,7 @@ export class FlowTable {
     this.source = new Uint8Array(capacity)
     this.slots = new Uint32Array(capacity * MAX_ATTEMPTS)
     this.attempts = new Uint8Array(capacity)
+    this.isAnswered = new Uint8Array(capacity)
   }
 
   get size(): number {
@@ -87,6 +91,16 @@ export class FlowTable {
   find(records: Uint32Array, base: number): number {
     this.#tupleOf(records, base)
     return this.#byTuple.get(this.#key, 0)
+  }
+
+  /** The flow with the original 5-tuple of the conntrack entry at `base` of `records`, or -1. */
+  findEntry(records: Uint32Array, base: number): number {
+    const key = this.#key
+    for (let i = 0; i < 8; i++) key[i] = records[base + ConntrackWord.source + i] ?? 0
+    const sourcePort = records[base + ConntrackWord.sourcePort] ?? 0
+    key[8] = (sourcePort << 16) | (records[base + ConntrackWord.destinationPort] ?? 0)
+    key[9] = records[base + ConntrackWord.protocol] ?? 0
+    return this.#byTuple.get(key, 0)
   }
 
   /**
@@ -117,6 +131,7 @@ export class FlowTable {
     this.#isUsed[place] = 1
     this.#synLengths[place] = 0
     this.attempts[place] = 0
+    this.isAnswered[place] = 0
     this.mark[place] = 0
     this.family[place] = records[base + PacketWord.family] ?? 0
     this.sequence[place] = records[base + PacketWord.tcpSequence] ?? 0
@@ -146,6 +161,7 @@ export class FlowTable {
     if (attempts >= MAX_ATTEMPTS) return
     this.slots[place * MAX_ATTEMPTS + attempts] = slot
     this.attempts[place] = attempts + 1
+    this.isAnswered[place] = 0
   }
 
   /** The slot that it was steered to last; 0 for none. */

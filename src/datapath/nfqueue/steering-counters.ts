@@ -19,9 +19,11 @@ export const STEERING_TOTALS = [
   'repeatedVerdicts',
   /** SYNs that came again because nobody had answered. */
   'unansweredSyns',
+  /** SYNs that an endpoint left unanswered for longer than it usually takes (connect-patience.ts). */
+  'overdueSyns',
   /** Connects that an endpoint, or a router on the way, refused. */
   'refusals',
-  /** Of these two, those that were steered to another endpoint, and those that could not be. */
+  /** Of these three, those that were steered to another endpoint, and those that could not be. */
   'retries',
   'exhausted',
   /** Connection tracking: events taken in, overruns of their socket, dumps to make up for one. */

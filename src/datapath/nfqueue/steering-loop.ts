@@ -15,7 +15,8 @@ import type { IpFamily } from '../../lib/ip-address.js'
 import type { ConntrackDump, ConntrackEvents } from '../../kernel/conntrack-table.js'
 import type { PacketQueue } from '../../kernel/packet-queue.js'
 import { waitReadable, type WakeUp } from '../../kernel/wait.js'
-import { CONNTRACK_WORDS } from '../../packet/conntrack-word.js'
+import { CONNTRACK_WORDS, ConntrackType, ConntrackWord } from '../../packet/conntrack-word.js'
+import { TcpState } from '../../packet/tcp-state.js'
 import { PACKET_WORDS } from '../../packet/packet-word.js'
 import type { ConnectionCounts } from './connection-counts.js'
 import type { Steering } from './steering.js'
@@ -47,6 +48,8 @@ const BATCHES = 8
 /** Batches of events taken in a row at the end of a dump. */
 const LAST_EVENTS = 64
 const TICK_MS = 1000
+/** How often SYNs that nobody has answered are looked at, while there are some. */
+const OVERDUE_MS = 50
 /** A sweep of the counts, against whatever drift there may be. */
 const RESYNC_MS = 300_000
 /** Looks at the queue before going to sleep: some 30 µs. */
@@ -55,6 +58,14 @@ const SPINS = 60
 const MIN_SPIN_SCORE = -64
 const SPIN_GAIN = 1
 const SPIN_LOSS = 3
+
+/** An event that says that the SYN of a connection has been answered. */
+function isAnswer(records: Uint32Array, base: number): boolean {
+  return (
+    records[base + ConntrackWord.tcpState] === TcpState.synReceived &&
+    records[base + ConntrackWord.type] === ConntrackType.update
+  )
+}
 
 const QUEUE = 1
 const EVENTS = 2
@@ -73,6 +84,7 @@ export class SteeringLoop {
   /** Batches since the rest had its turn. */
   #batches = 0
   #nextTickMs = 0
+  #nextOverdueMs = 0
   #nextResyncMs: number
 
   constructor(options: SteeringLoopOptions) {
@@ -107,6 +119,7 @@ export class SteeringLoop {
       if ((ready & EVENTS) !== 0) this.#serveEvents()
       if ((ready & WAKE_UP) !== 0) this.#serveMessages()
       if (this.#isDumping) this.#serveDump()
+      if (this.#options.steering.unanswered > 0) this.#serveOverdue()
       this.#tick()
     }
     // What waits is decided still: the kernel drops it when the queue is closed.
@@ -157,7 +170,7 @@ export class SteeringLoop {
   }
 
   #poll(fds: Int32Array, isIdle: boolean): number {
-    const ready = waitReadable(fds, TICK_MS)
+    const ready = waitReadable(fds, this.#options.steering.unanswered > 0 ? OVERDUE_MS : TICK_MS)
     // Worth another try now and then: the load may be another one by now.
     if (isIdle && (ready & QUEUE) !== 0) this.#spinScore++
     return ready
@@ -165,14 +178,21 @@ export class SteeringLoop {
 
   /** How many there were; undefined when some were lost, and the counting begun anew. */
   #serveEvents(): number | undefined {
-    const { events, counts, counters } = this.#options
+    const { events, counts, counters, steering, nowMs } = this.#options
     const count = events.receive()
     if (count === 'lost') {
       counters.add(Total.eventOverruns)
+      steering.forgetUnanswered()
       this.resync()
       return undefined
     }
-    for (let i = 0; i < count; i++) counts.event(events.records, i * CONNTRACK_WORDS)
+    const { records } = events
+    const now = nowMs()
+    for (let i = 0; i < count; i++) {
+      const base = i * CONNTRACK_WORDS
+      counts.event(records, base)
+      if (isAnswer(records, base)) steering.answered(records, base, now)
+    }
     counters.add(Total.events, count)
     return count
   }
@@ -223,6 +243,20 @@ export class SteeringLoop {
     for (let i = 0; i < count; i++) {
       counts.entry(dump.records, i * CONNTRACK_WORDS)
       onEntry(dump.records, i * CONNTRACK_WORDS)
+    }
+  }
+
+  /** Not before every event was taken in: an answer may be among them. */
+  #serveOverdue(): void {
+    const { steering, nowMs } = this.#options
+    if (nowMs() < this.#nextOverdueMs) return
+    this.#nextOverdueMs = nowMs() + OVERDUE_MS
+    for (let i = 0; i < LAST_EVENTS; i++) {
+      const count = this.#serveEvents()
+      if (count === undefined) return
+      if (count > 0) continue
+      steering.retryOverdue(nowMs())
+      return
     }
   }
 

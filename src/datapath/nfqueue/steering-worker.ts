@@ -123,6 +123,7 @@ const queue = new PacketQueue({
 const events = new ConntrackEvents({
   markMask: layout.slotMask,
   bufferBytes: options.eventBufferBytes,
+  answers: options.ejection.patienceMs > 0,
 })
 
 /** Whether entries of the dump tell session affinity too: after a start. */

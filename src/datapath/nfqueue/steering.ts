@@ -6,6 +6,7 @@
  *   first queue     the first packet of a connection           -> an endpoint, reject or drop
  *   answers queue   a SYN that nobody has answered, again      -> another endpoint
  *                   a RST or ICMP error that refuses a connect -> another endpoint, the refusal held back
+ *   no packet       an endpoint silent for longer than usual   -> another endpoint
  *
  * Nothing here throws, logs or waits, and a first packet costs no allocation but what the Service
  * port's balancer makes.
@@ -20,7 +21,8 @@ import {
   isInRanges,
   type RangeWords,
 } from '../../packet/address-words.js'
-import { type MarkLayout, markOf } from '../../packet/mark-layout.js'
+import { ConntrackWord } from '../../packet/conntrack-word.js'
+import { type MarkLayout, markOf, slotOf } from '../../packet/mark-layout.js'
 import {
   Hook,
   IpProtocol,
@@ -34,6 +36,7 @@ import type { FlowTable } from './flow-table.js'
 import { type SteeringCounters, Total } from './steering-counters.js'
 import type { SteeredConnections } from './steered-connections.js'
 import type { SteeredEndpoint } from './steered-port.js'
+import { UnansweredSyns } from './unanswered-syns.js'
 import type { VipEntry, VipTable } from './vip-table.js'
 
 /** What steering asks of the kernel. Neither may throw. */
@@ -113,6 +116,7 @@ export class Steering {
   #sources: SteeringSources = { pods: [], node: [] }
   #masquerade: MasqueradeOptions
   #trials: Trial[] = []
+  readonly #unanswered: UnansweredSyns
   /** The packet at hand. */
   #records: Uint32Array = new Uint32Array()
   #base = 0
@@ -121,6 +125,7 @@ export class Steering {
 
   constructor(options: SteeringOptions) {
     this.#options = options
+    this.#unanswered = new UnansweredSyns(options.flows.capacity)
     this.#masquerade = { masqueradeAll: options.masqueradeAll, hasLocalDetector: false }
   }
 
@@ -160,6 +165,51 @@ export class Steering {
     })
   }
 
+  /** SYNs that may become overdue. */
+  get unanswered(): number {
+    return this.#unanswered.size
+  }
+
+  /** A conntrack event: the connection of this entry has had its SYN answered. */
+  answered(records: Uint32Array, base: number, nowMs: number): void {
+    const { flows, vips, picker, layout } = this.#options
+    const place = flows.findEntry(records, base)
+    if (place < 0 || flows.isAnswered[place] === 1) return
+    const slot = flows.lastSlot(place)
+    if (slotOf(layout, records[base + ConntrackWord.mark] ?? 0) !== slot) return
+    flows.isAnswered[place] = 1
+    const vip = vips.byId(flows.vip[place] ?? -1)
+    const endpoint = vip === undefined ? undefined : vips.endpointAt(vip, slot)
+    if (vip === undefined || endpoint === undefined) return
+    picker.latency(vip.port.id, endpoint, nowMs - (flows.atMs[place] ?? 0))
+    if (!picker.isFailing(vip.port.id, endpoint)) return
+    const source = SOURCES[flows.source[place] ?? 0] ?? 'other'
+    picker.answered(this.#connection(vip, source, place), endpoint)
+  }
+
+  /** Events were lost: who has answered is not known any more. */
+  forgetUnanswered(): void {
+    this.#unanswered.clear()
+  }
+
+  /**
+   * Sends SYNs to another endpoint whose endpoint has been silent for too long. To be called a few times a
+   * second, and right after all events were taken in: an entry is deleted whose SYN nobody has answered.
+   */
+  retryOverdue(nowMs: number): void {
+    const { flows, vips, counters, canSendAgain } = this.#options
+    this.#nowMs = nowMs
+    const isWaiting = (place: number, sentMs: number): boolean =>
+      flows.atMs[place] === sentMs && flows.isAnswered[place] === 0
+    for (const place of this.#unanswered.takeOverdue(nowMs, isWaiting)) {
+      const vip = vips.byId(flows.vip[place] ?? -1)
+      if (vip === undefined) continue
+      counters.add(Total.overdueSyns)
+      this.#failed(place, vip)
+      if (canSendAgain) this.#retry(place, vip, { isLastResort: false })
+    }
+  }
+
   #decideFirst(): void {
     const { flows, vips, counters } = this.#options
     const vip = vips.find(this.#records, this.#base)
@@ -190,6 +240,7 @@ export class Steering {
     }
     flows.mark[place] = mark
     this.#keepSyn(place)
+    if (this.#isSynPacket()) this.#watch(place, vip)
     this.#steer(mark)
   }
 
@@ -292,7 +343,7 @@ export class Steering {
       flows.source[place] = this.#sourceOf()
     }
     this.#keepSyn(place)
-    if (this.#retry(place, vip)) this.#hold()
+    if (this.#retry(place, vip, { isLastResort: true })) this.#hold()
   }
 
   /** The endpoint's RST: to the SYN when it acknowledges exactly that (RFC 9293, 3.10.7.1). */
@@ -322,7 +373,8 @@ export class Steering {
     if (vip === undefined) return
     counters.add(Total.refusals)
     this.#failed(place, vip)
-    if (this.#options.canSendAgain && this.#retry(place, vip)) this.#hold()
+    const { canSendAgain } = this.#options
+    if (canSendAgain && this.#retry(place, vip, { isLastResort: true })) this.#hold()
   }
 
   #failed(place: number, vip: VipEntry): void {
@@ -335,8 +387,19 @@ export class Steering {
     if (endpoint) picker.connectFailed(this.#connection(vip, source, place), endpoint)
   }
 
-  /** Steers the flow to an endpoint that has not been tried and sends its SYN there; false: there is none. */
-  #retry(place: number, vip: VipEntry): boolean {
+  /** Notes a SYN that is on its way to an endpoint of which is known how fast it answers. */
+  #watch(place: number, vip: VipEntry): void {
+    const { flows, vips, picker } = this.#options
+    const endpoint = vips.endpointAt(vip, flows.lastSlot(place))
+    const patienceMs = endpoint && picker.patienceMs(vip.port.id, endpoint)
+    if (patienceMs !== undefined) this.#unanswered.add(place, this.#nowMs, patienceMs)
+  }
+
+  /**
+   * Steers the flow to an endpoint that has not been tried and sends its SYN there; false: there is none,
+   * and with `isLastResort` its client will notice.
+   */
+  #retry(place: number, vip: VipEntry, { isLastResort }: { isLastResort: boolean }): boolean {
     const { flows, kernel, counters, attempts, layout } = this.#options
     const slot = flows.lastSlot(place)
     const syn = flows.syn(place)
@@ -346,6 +409,7 @@ export class Steering {
       mark = this.#pick(place, vip, this.#tuple, 0)
     }
     if (syn === undefined || mark === 0 || mark === layout.rejectBit) {
+      if (!isLastResort) return false
       counters.add(Total.exhausted)
       counters.exhausted[slot] = (counters.exhausted[slot] ?? 0) + 1
       return false
@@ -357,6 +421,7 @@ export class Steering {
     flows.readTuple(place, this.#tuple)
     kernel.deleteEntry(flows.family[place] ?? 4, this.#tuple)
     kernel.sendAgain(syn)
+    this.#watch(place, vip)
     return true
   }
 
@@ -393,9 +458,14 @@ export class Steering {
     this.#records[this.#base + PacketWord.verdict] = Verdict.drop
   }
 
+  #isSynPacket(): boolean {
+    return (
+      this.#word(PacketWord.protocol) === IpProtocol.tcp && isSyn(this.#word(PacketWord.tcpFlags))
+    )
+  }
+
   #keepSyn(place: number): void {
-    if (this.#word(PacketWord.protocol) !== IpProtocol.tcp) return
-    if (!isSyn(this.#word(PacketWord.tcpFlags))) return
+    if (!this.#isSynPacket()) return
     if ((this.#word(PacketWord.flags) & PacketFlag.isTruncated) !== 0) return
     const length = this.#word(PacketWord.copyLength)
     this.#options.flows.keepSyn(place, this.#copies, this.#word(PacketWord.copyOffset), length)

@@ -1,6 +1,7 @@
 /**
  * Finds an endpoint for one client connection: picks, connects, and on failure goes on to the next
- * endpoint, within the attempts, the time per try and the retry budget. The client waits meanwhile
+ * endpoint, within the attempts, the time per try and the retry budget. An endpoint that is silent for
+ * longer than it usually takes is left for another one sooner, if there is one. The client waits meanwhile
  * and never learns of an endpoint that did not answer.
  *
  * One instance serves one connection. Exactly one call of `done` ends it, unless `cancel` came first;
@@ -8,7 +9,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Endpoint } from '../../model/endpoint.js'
-import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
+import type { EndpointPicker, NewConnection, Pick as Picked } from '../../policy/endpoint-picker.js'
 import type { RetryBudget } from '../../policy/retry-budget.js'
 import type { Clock } from '../../lib/clock.js'
 import type { ServicePortCounts } from '../../observe/traffic.js'
@@ -59,6 +60,8 @@ export class EndpointConnect {
   #connecting: Endpoint | undefined
   #timer: NodeJS.Timeout | undefined
   #holdsRetry = false
+  /** The try under way counts as failed already. */
+  #isSilent = false
 
   constructor(
     services: ConnectServices,
@@ -74,7 +77,7 @@ export class EndpointConnect {
 
   /** Starts the first try. `done` may be called before this returns. */
   start(): void {
-    this.#try()
+    this.#try(this.#pick())
   }
 
   /**
@@ -88,13 +91,16 @@ export class EndpointConnect {
   /** The client has gone: gives up without calling `done`. */
   cancel(): void {
     this.#endTry()
-    this.#socket?.destroy()
-    this.#socket = undefined
+    this.#release()
+    this.#drop()
   }
 
-  #try(): void {
+  #pick(): Picked {
+    return this.#services.picker.pick(this.#connection, this.#tried)
+  }
+
+  #try(pick: Picked): void {
     const { picker, clock, connect, timeoutMs } = this.#services
-    const pick = picker.pick(this.#connection, this.#tried)
     if (pick.verdict !== 'endpoint') {
       this.#finish(undefined)
       return
@@ -112,10 +118,16 @@ export class EndpointConnect {
       return
     }
     this.#socket = socket
+    const patienceMs = picker.patienceMs(this.#connection.servicePortId, endpoint) ?? timeoutMs
     // One timer a try: Node keeps those of one duration in one list, so it costs next to nothing.
-    this.#timer = setTimeout(() => {
-      if (this.#socket === socket) this.#failed(endpoint, 'ETIMEDOUT')
-    }, timeoutMs)
+    this.#timer = setTimeout(
+      () => {
+        if (this.#socket !== socket) return
+        if (patienceMs >= timeoutMs) this.#failed(endpoint, 'ETIMEDOUT')
+        else this.#silent(endpoint, timeoutMs - patienceMs)
+      },
+      Math.min(Math.ceil(patienceMs), timeoutMs),
+    )
     socket.on('error', (error) => {
       // After the connect succeeded, or was given up, errors are somebody else's business.
       if (this.#socket === socket) this.#failed(endpoint, errnoNameOf(error))
@@ -130,26 +142,57 @@ export class EndpointConnect {
     })
   }
 
+  /** Longer than it usually takes: another one is tried if there is one, else it gets the time that is left. */
+  #silent(endpoint: Endpoint, leftMs: number): void {
+    this.#blame(endpoint)
+    this.#isSilent = true
+    const wasRetry = this.#holdsRetry
+    const isLast = this.#tried.length >= this.#services.attempts
+    if (!isLast && (wasRetry || this.#mayRetry())) {
+      const pick = this.#pick()
+      if (pick.verdict === 'endpoint') {
+        this.#endTry()
+        this.#drop()
+        this.#retry(pick)
+        return
+      }
+      if (!wasRetry) this.#release()
+    }
+    this.#timer = setTimeout(() => {
+      this.#failed(endpoint, 'ETIMEDOUT')
+    }, leftMs)
+  }
+
   #failed(endpoint: Endpoint, errnoName: string): void {
-    const { picker, budget, attempts, openConnections } = this.#services
+    const isBlamed = this.#isSilent
     this.#endTry()
-    this.#socket?.destroy()
-    this.#socket = undefined
-    if (!LOCAL_FAILURES.has(errnoName)) {
-      this.#counts.endpoint(endpoint.id).connectFailures++
-      picker.connectFailed(this.#connection, endpoint)
-    }
-    if (this.#tried.length >= attempts || !budget.tryAcquire(openConnections())) {
-      this.#finish(undefined)
-      return
-    }
-    this.#holdsRetry = true
+    this.#release()
+    this.#drop()
+    if (!isBlamed && !LOCAL_FAILURES.has(errnoName)) this.#blame(endpoint)
+    if (this.#mayRetry()) this.#retry(this.#pick())
+    else this.#finish(undefined)
+  }
+
+  /** Whether there may be one more try; true takes it from the budget. */
+  #mayRetry(): boolean {
+    const { budget, attempts, openConnections } = this.#services
+    this.#holdsRetry = this.#tried.length < attempts && budget.tryAcquire(openConnections())
+    return this.#holdsRetry
+  }
+
+  #retry(pick: Picked): void {
     this.#counts.retries++
-    this.#try()
+    this.#try(pick)
+  }
+
+  #blame(endpoint: Endpoint): void {
+    this.#counts.endpoint(endpoint.id).connectFailures++
+    this.#services.picker.connectFailed(this.#connection, endpoint)
   }
 
   #finish(result: Connected | undefined): void {
     this.#endTry()
+    this.#release()
     this.#socket = undefined
     this.#done(result)
   }
@@ -161,6 +204,15 @@ export class EndpointConnect {
       this.#services.picker.closed(this.#connection.servicePortId, this.#connecting)
       this.#connecting = undefined
     }
+    this.#isSilent = false
+  }
+
+  #drop(): void {
+    this.#socket?.destroy()
+    this.#socket = undefined
+  }
+
+  #release(): void {
     if (this.#holdsRetry) this.#services.budget.release()
     this.#holdsRetry = false
   }

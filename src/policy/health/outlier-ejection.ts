@@ -18,6 +18,8 @@ export interface EjectionOptions {
   readonly maxMs: number
   /** Of the endpoints of a set, 0..100; at least one where there are two. */
   readonly maxPercent: number
+  /** An endpoint that usually answers connects is silent after that long at least; 0: never. */
+  readonly patienceMs: number
   /** Whether Services that say nothing of health checks have it. */
   readonly byDefault: boolean
 }
@@ -26,6 +28,7 @@ export const EJECTION_DEFAULTS: EjectionOptions = {
   baseMs: 1000,
   maxMs: 30_000,
   maxPercent: 50,
+  patienceMs: 300,
   byDefault: true,
 }
 

@@ -23,6 +23,8 @@ interface Script {
   readonly dumps?: Partial<Record<IpFamily, readonly Chunk[]>>
   /** Calls of the queue before it is told to stop, each of which gives one packet. */
   readonly rounds?: number
+  /** SYNs that nobody has answered yet, as far as steering knows. */
+  readonly unanswered?: number
 }
 
 function fill(records: Uint32Array, fields: readonly EntryFields[]): number {
@@ -43,13 +45,17 @@ class Bench {
   readonly dumped: IpFamily[] = []
   readonly entries: number[] = []
   decided = 0
+  /** What steering was told: `answer`, `overdue` to look for what is, `forget` that events were lost. */
+  readonly told: string[] = []
+  readonly #unanswered: number
   ends = 0
   closed = 0
   readonly #events: (readonly EntryFields[] | 'lost')[]
   readonly #dumps: NonNullable<Script['dumps']>
   #rounds: number
 
-  constructor({ events = [], dumps = {}, rounds = 10 }: Script) {
+  constructor({ events = [], dumps = {}, rounds = 10, unanswered = 0 }: Script) {
+    this.#unanswered = unanswered
     this.#events = [...events]
     this.#dumps = dumps
     this.#rounds = rounds
@@ -66,6 +72,10 @@ class Bench {
       steering: {
         decide: () => this.decided++,
         tick: () => undefined,
+        unanswered: this.#unanswered,
+        answered: () => this.told.push('answer'),
+        retryOverdue: () => this.told.push('overdue'),
+        forgetUnanswered: () => this.told.push('forget'),
       } as unknown as Steering,
       counts: new ConnectionCounts(layout, counters.open, listener),
       counters,
@@ -180,4 +190,12 @@ t.test('packets come first, but nothing waits for more than eight batches', asyn
   t.equal(decided, 80)
   // Some while the dump of the start went on, then one in eight batches, at least until the stop.
   t.equal(counters.total('events'), 9)
+})
+
+t.test('what is overdue is looked for after every event was taken in', async (t) => {
+  const isAnswered = { type: ConntrackType.update, slot: 1, state: TcpState.synReceived }
+  const events = [[isNew(1, 1)], [isAnswered], [isClosing(1, 1), isAnswered]]
+  t.same(new Bench({ events, unanswered: 1 }).run().told, ['answer', 'answer', 'overdue'])
+  t.same(new Bench({ events }).run().told, ['answer', 'answer'], 'nothing waits')
+  t.same(new Bench({ events: ['lost'], unanswered: 1 }).run().told, ['forget', 'overdue'])
 })
