@@ -128,6 +128,11 @@ export function runConfigOf(values: OptionValues): RunConfig {
     health: healthConfigOf(values),
     ipvs: ipvsConfigOf(values),
     logLevel: values.logLevel,
+    connectionLog: {
+      services: values.logConnections,
+      samplePercent: values.logConnectionsSample,
+      perSecond: values.logConnectionsRate,
+    },
   }
 }
 

@@ -70,6 +70,8 @@ export interface OptionRow<T = unknown> {
   readonly help: string
   /** Other default when the node's own address (`--bind-address`) is IPv6. */
   readonly defaultIPv6?: string
+  /** A list: given again, a flag adds to it. */
+  readonly isRepeatable?: true
   /** Its names in kube-proxy. */
   readonly kubeProxy?: readonly KubeProxyName[]
   /** false: about the command line or the file itself, so it cannot be in the file. */

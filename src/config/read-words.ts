@@ -14,6 +14,7 @@ export interface GivenFlags {
 interface KnownFlag {
   readonly flag: string
   readonly short: string | undefined
+  readonly isRepeatable?: true | undefined
   /** A switch may stand without a value. */
   readonly isSwitch: boolean
 }
@@ -33,20 +34,25 @@ export function readWords(command: CommandName, words: readonly string[]): Given
       problems.push(unknownFlag(command, word, known))
       continue
     }
-    const { flag, isSwitch } = found
-    if (inline !== undefined) texts.set(flag, inline)
-    else if (isSwitch) texts.set(flag, 'true')
+    const { flag, isSwitch, isRepeatable } = found
+    const give = (text: string): void => {
+      const before = isRepeatable === true ? texts.get(flag) : undefined
+      texts.set(flag, before === undefined ? text : `${before},${text}`)
+    }
+    if (inline !== undefined) give(inline)
+    else if (isSwitch) give('true')
     else if (words[i + 1] === undefined) problems.push(`--${flag} needs a value`)
-    else texts.set(flag, words[++i] ?? '')
+    else give(words[++i] ?? '')
   }
   return { texts, problems }
 }
 
 function knownFlags(command: CommandName): KnownFlag[] {
   const rows = optionsOf(command)
-  const own = rows.map(({ flag, short, type }) => ({
+  const own = rows.map(({ flag, short, type, isRepeatable }) => ({
     flag,
     short,
+    isRepeatable,
     isSwitch: type.placeholder === undefined,
   }))
   if (!['run', 'render', 'explain'].includes(command)) return own

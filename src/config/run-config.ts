@@ -1,6 +1,7 @@
 /** The validated configuration of `kube-sluice run`: what load.ts makes of flags, file and defaults. */
 import type { IpRange } from '../lib/ip-address.js'
 import type { NodeSetup } from '../kernel/set-up-node.js'
+import type { ConnectionLogConfig } from '../observe/connection-log.js'
 import type { BalancerDefaults } from '../policy/balancer/settings.js'
 import type { EjectionOptions } from '../policy/health/outlier-ejection.js'
 import type { HealthDefaults } from '../policy/health/health-defaults.js'
@@ -151,4 +152,5 @@ export interface RunConfig {
   readonly health: HealthConfig
   readonly ipvs: IpvsConfig
   readonly logLevel: LogLevel
+  readonly connectionLog: ConnectionLogConfig
 }

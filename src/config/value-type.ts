@@ -28,6 +28,9 @@ export const MAX_TIMER = '596h'
 /** As lib/duration.ts reads it; for the schema only. */
 const DURATION_PATTERN = '^(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$'
 
+/** Names as the API has them (RFC 1123 label, RFC 1035 label). */
+const SERVICE_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
+
 /** `--flag`, `--flag=true`, `--flag=false`. */
 export function switchType(): ValueType<boolean> {
   return {
@@ -123,6 +126,20 @@ export function oneOf<const W extends string>(
       return {
         problem: reason === undefined ? `is unknown (${allowed})` : `${reason} (${allowed})`,
       }
+    },
+  }
+}
+
+/** Services by `namespace/name`, separated by commas, each once. */
+export function serviceNames(): ValueType<readonly string[]> {
+  return {
+    placeholder: 'NAMESPACE/NAME[,...]',
+    json: { type: 'array', items: { type: 'string' } },
+    parse: (given) => {
+      const found = given === '' ? [] : given.split(',')
+      const wrong = found.find((one) => !SERVICE_NAME.test(one))
+      if (wrong !== undefined) return { problem: `is not NAMESPACE/NAME at "${wrong}"` }
+      return { value: [...new Set(found)] }
     },
   }
 }

@@ -60,3 +60,9 @@ export const Hook = { prerouting: 0, input: 1, forward: 2, output: 3, postroutin
 export const IpProtocol = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const
 
 export const Verdict = { drop: 0, accept: 1, acceptMarked: 257 } as const
+
+/** The first packet of a handshake, whatever it says about congestion (ECE, CWR). */
+export function isSyn(tcpFlags: number): boolean {
+  const { fin, syn, rst, ack } = TcpFlag
+  return (tcpFlags & (fin | syn | rst | ack)) === syn
+}

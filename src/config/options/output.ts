@@ -1,6 +1,6 @@
 /** Options: what the commands print, and remove. */
 import { optional, row, RUN, type OptionRow } from '../option-row.js'
-import { httpUrl, integer, oneOf, switchType, text } from '../value-type.js'
+import { httpUrl, integer, oneOf, serviceNames, switchType, text } from '../value-type.js'
 
 const STATUS = { section: 'Output', commands: ['status'] } as const
 /** klog's levels: from 4 on it is for debugging, from 6 on every request is told. */
@@ -67,6 +67,22 @@ export const OUTPUT_OPTIONS = {
     section: 'Node set-up',
     commands: ['cleanup'],
     help: 'remove what kube-proxy has left, whichever mode it ran in, and nothing of this program, which may go on serving meanwhile',
+  }),
+  logConnections: row('log-connections', serviceNames(), '', {
+    section: 'Output',
+    commands: RUN,
+    isRepeatable: true,
+    help: 'log a line for each connection to these Services when it has ended: client, VIP, endpoint, attempts, outcome, duration, bytes where this process carries them; userspace and nfqueue mode',
+  }),
+  logConnectionsSample: row('log-connections-sample', integer(1, 100), '100', {
+    section: 'Output',
+    commands: RUN,
+    help: 'percent of these connections that are logged, drawn at random',
+  }),
+  logConnectionsRate: row('log-connections-rate', integer(1, 10_000), '100', {
+    section: 'Output',
+    commands: RUN,
+    help: 'such lines a second at most; further ones are counted as hits of this bound',
   }),
   logLevel: row('log-level', oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent']), 'info', {
     section: 'Output',

@@ -67,10 +67,11 @@ export async function startNfqueue(context: NfqueueContext) {
   const { thread, queueBufferBytes, eventBufferBytes } = await SteeringThread.start(
     threadOptions(config, { layout, counters, canSendAgain: sender.isUsable }),
     {
-      onSyn: (syn) => {
-        sender.send(syn)
-      },
+      onSyn: sender.send.bind(sender),
       onWarning: warn,
+      onConnection: (line) => {
+        log.info(line, 'connection')
+      },
       onEjection: context.onEjection,
       onFailure: context.onFailure,
     },
@@ -152,6 +153,7 @@ function threadOptions(
     affinityMaxClients: config.affinityMaxClients,
     balancers: config.balancers,
     ejection: config.health.ejection,
+    connectionLog: config.connectionLog,
     counters: counters.memory,
   }
 }
@@ -236,6 +238,7 @@ function boundsHit(queues: ReturnType<typeof queuesOf>, counters: SteeringCounte
   const sum = (name: 'dropped' | 'droppedByBuffer'): number =>
     queues.reduce((total, queue) => total + queue[name], 0)
   return {
+    'log-connections-rate': counters.total('unloggedConnections'),
     'nfqueue-length': sum('dropped'),
     'nfqueue-buffer': sum('droppedByBuffer'),
     'conntrack-event-buffer': counters.total('eventOverruns'),

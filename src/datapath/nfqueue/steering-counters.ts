@@ -39,6 +39,8 @@ export const STEERING_TOTALS = [
   /** Session affinity: clients remembered, and clients that made room for others. */
   'affinityClients',
   'affinityEvictions',
+  /** Lines of the connection log that were not written. */
+  'unloggedConnections',
   /** Time spent on deciding and answering. */
   'verdictSeconds',
 ] as const

@@ -34,6 +34,8 @@ export interface SteeringLoopOptions {
   readonly dumpOf: (family: IpFamily) => ConntrackDump
   /** Takes one message in; false when there is none. */
   readonly takeMessage: () => boolean
+  /** An event, besides being counted. */
+  readonly onEvent?: (records: Uint32Array, base: number) => void
   /** An entry of a dump, besides being counted. */
   readonly onEntry: (records: Uint32Array, base: number) => void
   readonly onDumpEnd: () => void
@@ -178,7 +180,7 @@ export class SteeringLoop {
 
   /** How many there were; undefined when some were lost, and the counting begun anew. */
   #serveEvents(): number | undefined {
-    const { events, counts, counters, steering, nowMs } = this.#options
+    const { events, counts, counters, steering, nowMs, onEvent } = this.#options
     const count = events.receive()
     if (count === 'lost') {
       counters.add(Total.eventOverruns)
@@ -192,6 +194,7 @@ export class SteeringLoop {
       const base = i * CONNTRACK_WORDS
       counts.event(records, base)
       if (isAnswer(records, base)) steering.answered(records, base, now)
+      onEvent?.(records, base)
     }
     counters.add(Total.events, count)
     return count

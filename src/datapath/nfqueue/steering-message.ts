@@ -1,4 +1,5 @@
 /** What the main thread and the steering thread tell each other. */
+import type { ConnectionLine, ConnectionLogConfig } from '../../observe/connection-log.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { BalancerDefaults } from '../../policy/balancer/settings.js'
 import type { Foreseen, NewConnection } from '../../policy/endpoint-picker.js'
@@ -25,6 +26,7 @@ export interface SteeringThreadOptions {
   readonly balancers: BalancerDefaults
   /** eventfd that says that messages wait. */
   readonly wakeUpFd: number
+  readonly connectionLog: ConnectionLogConfig
   readonly counters: SteeringCounterMemory
 }
 
@@ -61,6 +63,8 @@ export type SteeringReport =
   | { readonly type: 'foreseen'; readonly id: number; readonly foreseen: Foreseen }
   /** A SYN to be sent again. */
   | { readonly type: 'send'; readonly syn: Uint8Array }
+  /** A line of the connection log. */
+  | { readonly type: 'connection'; readonly line: ConnectionLine }
   | { readonly type: 'warning'; readonly message: string }
   /** An endpoint was ejected, or is back. */
   | {

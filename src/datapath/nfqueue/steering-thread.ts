@@ -3,12 +3,14 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 
 import { SluiceError } from '../../lib/errors.js'
 import { WakeUp } from '../../kernel/wait.js'
+import type { ConnectionLine } from '../../observe/connection-log.js'
 import type { Foreseen, NewConnection } from '../../policy/endpoint-picker.js'
 import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './steering-message.js'
 
 export interface SteeringThreadEvents {
   readonly onSyn: (syn: Uint8Array) => void
   readonly onWarning: (message: string) => void
+  readonly onConnection: (line: ConnectionLine) => void
   readonly onEjection: (servicePortId: string, endpointId: string, isEjected: boolean) => void
   /** The thread has ended without being asked to. New connections meet the standby from here on. */
   readonly onFailure: (error: Error) => void
@@ -157,6 +159,9 @@ export class SteeringThread {
         break
       case 'send':
         events.onSyn(report.syn)
+        break
+      case 'connection':
+        events.onConnection(report.line)
         break
       case 'warning':
         events.onWarning(report.message)

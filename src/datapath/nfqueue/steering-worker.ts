@@ -11,6 +11,7 @@ import { ConntrackDump, ConntrackEvents } from '../../kernel/conntrack-table.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import { PacketQueue } from '../../kernel/packet-queue.js'
 import { WakeUp } from '../../kernel/wait.js'
+import { connectionLogOf } from '../../observe/connection-log.js'
 import { formatAddressWords, rangeWords } from '../../packet/address-words.js'
 import { ConntrackWord } from '../../packet/conntrack-word.js'
 import { slotOf } from '../../packet/mark-layout.js'
@@ -22,6 +23,7 @@ import { ConnectionCounts } from './connection-counts.js'
 import { FlowTable, SYN_BYTES } from './flow-table.js'
 import { Steering, type SteeringKernel } from './steering.js'
 import { SteeringCounters, Total } from './steering-counters.js'
+import { flowLog, SteeredLog } from './steered-log.js'
 import { SteeredConnections } from './steered-connections.js'
 import { SteeringLoop } from './steering-loop.js'
 import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './steering-message.js'
@@ -84,6 +86,14 @@ const picker = new EndpointPicker({
     report({ type: 'ejection', servicePortId, endpointId: id, isEjected })
   },
 })
+const connectionLog = connectionLogOf(options.connectionLog, {
+  clock: systemClock,
+  random: Math.random,
+  write: (line) => {
+    report({ type: 'connection', line })
+  },
+})
+const log = connectionLog && new SteeredLog(connectionLog, layout)
 const vips = new VipTable(picker)
 const kernel: SteeringKernel = {
   deleteEntry: (family, tuple) => {
@@ -97,11 +107,12 @@ const kernel: SteeringKernel = {
     report({ type: 'send', syn })
   },
 }
+const flows = new FlowTable(options.flows)
 const steering = new Steering({
   layout,
   picker,
   vips,
-  flows: new FlowTable(options.flows),
+  flows,
   counters,
   kernel,
   answersQueue: answersQueueOf(queues),
@@ -109,6 +120,7 @@ const steering = new Steering({
   canSendAgain: options.canSendAgain,
   masqueradeAll: options.masqueradeAll,
   connections,
+  ...(log && { log: flowLog(log, { flows, vips }) }),
 })
 const queue = new PacketQueue({
   first: queues.first,
@@ -150,6 +162,12 @@ const loop = new SteeringLoop({
   nowMs: () => performance.now(),
   dumpOf: (family) => new ConntrackDump({ family }),
   takeMessage,
+  ...(log && {
+    onEvent: (records: Uint32Array, base: number) => {
+      log.event(records, base)
+      counters.set(Total.unloggedConnections, log.dropped)
+    },
+  }),
   onEntry: adoptAffinity,
   onDumpEnd: () => {
     isAdopting = false

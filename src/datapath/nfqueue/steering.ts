@@ -26,6 +26,7 @@ import { type MarkLayout, markOf, slotOf } from '../../packet/mark-layout.js'
 import {
   Hook,
   IpProtocol,
+  isSyn,
   PacketFlag,
   PacketWord,
   TcpFlag,
@@ -35,9 +36,10 @@ import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker
 import type { FlowTable } from './flow-table.js'
 import { type SteeringCounters, Total } from './steering-counters.js'
 import type { SteeredConnections } from './steered-connections.js'
+import type { FlowLog } from './steered-log.js'
 import type { SteeredEndpoint } from './steered-port.js'
 import { UnansweredSyns } from './unanswered-syns.js'
-import type { VipEntry, VipTable } from './vip-table.js'
+import { isAllowed, type VipEntry, type VipTable } from './vip-table.js'
 
 /** What steering asks of the kernel. Neither may throw. */
 export interface SteeringKernel {
@@ -71,6 +73,7 @@ export interface SteeringOptions {
   readonly masqueradeAll: boolean
   /** Told of verdicts and of the time. */
   readonly connections?: Pick<SteeredConnections, 'steered' | 'tick'>
+  readonly log?: FlowLog
 }
 
 /** A client repeats an unanswered SYN after this (RFC 6298): a flow forgotten sooner is not retried. */
@@ -211,7 +214,7 @@ export class Steering {
   }
 
   #decideFirst(): void {
-    const { flows, vips, counters } = this.#options
+    const { flows, vips, counters, log } = this.#options
     const vip = vips.find(this.#records, this.#base)
     if (vip === undefined) {
       this.#pass()
@@ -234,6 +237,7 @@ export class Steering {
     flows.source[place] = this.#sourceOf()
     flows.atMs[place] = this.#nowMs
     const mark = this.#pick(place, vip, this.#records, this.#base + PacketWord.source)
+    log?.first(place, vip, mark === 0)
     if (mark === 0) {
       this.#drop()
       return
@@ -400,7 +404,7 @@ export class Steering {
    * and with `isLastResort` its client will notice.
    */
   #retry(place: number, vip: VipEntry, { isLastResort }: { isLastResort: boolean }): boolean {
-    const { flows, kernel, counters, attempts, layout } = this.#options
+    const { flows, kernel, counters, attempts, layout, log } = this.#options
     const slot = flows.lastSlot(place)
     const syn = flows.syn(place)
     let mark = 0
@@ -412,6 +416,7 @@ export class Steering {
       if (!isLastResort) return false
       counters.add(Total.exhausted)
       counters.exhausted[slot] = (counters.exhausted[slot] ?? 0) + 1
+      log?.exhausted(place)
       return false
     }
     counters.add(Total.retries)
@@ -419,6 +424,7 @@ export class Steering {
     flows.mark[place] = mark
     flows.atMs[place] = this.#nowMs
     flows.readTuple(place, this.#tuple)
+    log?.again(place, vip)
     kernel.deleteEntry(flows.family[place] ?? 4, this.#tuple)
     kernel.sendAgain(syn)
     this.#watch(place, vip)
@@ -474,18 +480,6 @@ export class Steering {
   #word(word: number): number {
     return this.#records[this.#base + word] ?? 0
   }
-}
-
-/** The first packet of a handshake, whatever it says about congestion (ECE, CWR). */
-function isSyn(tcpFlags: number): boolean {
-  const { fin, syn, rst, ack } = TcpFlag
-  return (tcpFlags & (fin | syn | rst | ack)) === syn
-}
-
-function isAllowed({ allowedSources }: VipEntry, records: Uint32Array, base: number): boolean {
-  if (allowedSources === undefined) return true
-  const family = records[base + PacketWord.family] ?? 4
-  return isInRanges(allowedSources, family, records, base + PacketWord.source)
 }
 
 const NONE: readonly Endpoint[] = []

@@ -6,7 +6,12 @@ import { parseIpRange } from '../../lib/ip-address.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState } from '../../model/snapshot.js'
 import type { VipKind } from '../../model/vip.js'
-import { addressWords, type RangeWords, rangeWords } from '../../packet/address-words.js'
+import {
+  addressWords,
+  isInRanges,
+  type RangeWords,
+  rangeWords,
+} from '../../packet/address-words.js'
 import { IpProtocol, PacketWord } from '../../packet/packet-word.js'
 import { WordMap } from '../../packet/word-map.js'
 import type { EndpointPicker } from '../../policy/endpoint-picker.js'
@@ -180,4 +185,15 @@ export class VipTable {
       this.#ids.delete(key, 0)
     }
   }
+}
+
+/** Whether the client of the packet at `base` may come to the VIP. */
+export function isAllowed(
+  { allowedSources }: VipEntry,
+  records: Uint32Array,
+  base: number,
+): boolean {
+  if (allowedSources === undefined) return true
+  const family = records[base + PacketWord.family] ?? 4
+  return isInRanges(allowedSources, family, records, base + PacketWord.source)
 }

@@ -75,6 +75,11 @@ export class EndpointConnect {
     this.#done = done
   }
 
+  /** Endpoints tried so far. */
+  get attempts(): number {
+    return this.#tried.length
+  }
+
   /** Starts the first try. `done` may be called before this returns. */
   start(): void {
     this.#try(this.#pick())

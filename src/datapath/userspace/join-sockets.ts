@@ -16,9 +16,12 @@ export interface JoinTimeouts {
   readonly halfClosedMs: number
 }
 
+/** By a FIN of each; by a reset of one, or cut; for want of bytes. */
+export type JoinEnd = 'closed' | 'reset' | 'timed-out'
+
 export interface JoinEvents {
   /** Both sockets are closed. */
-  closed(): void
+  closed(end: JoinEnd): void
   /** The endpoint is gone, the client is as it was before: nothing read, nothing written. */
   untouched(): void
 }
@@ -31,6 +34,7 @@ export function joinSockets(
   events: JoinEvents,
 ): void {
   let closed = 0
+  let end: JoinEnd = 'closed'
   const listeners: (() => void)[] = []
   const on = (socket: Socket, event: string, listener: () => void) => {
     socket.on(event, listener)
@@ -53,6 +57,7 @@ export function joinSockets(
     [endpoint, client],
   ] as const) {
     on(socket, 'error', () => {
+      end = 'reset'
       const isUntouched = client.bytesRead === 0 && endpoint.bytesRead === 0
       if (socket === endpoint && isUntouched && !client.destroyed && !client.readableEnded) {
         giveBack()
@@ -61,10 +66,12 @@ export function joinSockets(
     on(socket, 'end', halfClosed)
     on(socket, 'close', () => {
       const isComplete = socket.readableEnded && socket.writableFinished
+      if (!isComplete && end === 'closed') end = 'reset'
       if (!isComplete && !other.destroyed) other.destroy()
-      if (++closed === 2) events.closed()
+      if (++closed === 2) events.closed(end)
     })
     on(socket, 'timeout', () => {
+      end = 'timed-out'
       client.destroy()
       endpoint.destroy()
     })

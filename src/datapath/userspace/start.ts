@@ -1,4 +1,5 @@
 /** Puts the userspace mode together: the capture that works here, the balancers, and the relays. */
+import { type ConnectionLog, connectionLogOf } from '../../observe/connection-log.js'
 import { Traffic } from '../../observe/traffic.js'
 import { AffinityTable } from '../../policy/affinity.js'
 import { PluginGuard, type BalancerPlugin } from '../../policy/balancer/plugin.js'
@@ -43,6 +44,7 @@ export function startUserspace(context: ModeContext): DecidingMode {
     capture,
     picker,
     traffic,
+    log: logOf(context),
     localAddresses,
   })
   return {
@@ -67,6 +69,16 @@ export function startUserspace(context: ModeContext): DecidingMode {
       affinity.sweep(clock.nowMs())
     },
   }
+}
+
+function logOf({ config, clock, log }: ModeContext): ConnectionLog | undefined {
+  return connectionLogOf(config.connectionLog, {
+    clock,
+    random: Math.random,
+    write: (line) => {
+      log.info(line, 'connection')
+    },
+  })
 }
 
 function handOverOf(

@@ -8,6 +8,12 @@
 import type { Socket } from 'node:net'
 import type { NewConnection } from '../../policy/endpoint-picker.js'
 import type { ServicePortCounts, Traffic } from '../../observe/traffic.js'
+import { formatAddress } from '../../lib/ip-address.js'
+import type {
+  ConnectionLog,
+  ConnectionOutcome,
+  ConnectionRecord,
+} from '../../observe/connection-log.js'
 import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'
 import type { ClientSource } from './client-source.js'
 import { EndpointConnect, type Connected, type ConnectServices } from './endpoint-connect.js'
@@ -19,6 +25,7 @@ export interface TcpRelayOptions extends JoinTimeouts {
   readonly clientSource: ClientSource
   readonly traffic: Traffic
   readonly maxConnections: number
+  readonly log: ConnectionLog | undefined
 }
 
 interface Client {
@@ -26,6 +33,9 @@ interface Client {
   readonly servicePortId: string
   /** undefined while one is being looked for. */
   endpointId: string | undefined
+  /** Endpoints tried so far. */
+  attempts: () => number
+  readonly record: ConnectionRecord | undefined
 }
 
 interface JoinOutcome {
@@ -53,17 +63,25 @@ export class TcpRelay {
   }
 
   /** Takes a connection that was just accepted (paused, half-open allowed) on the VIP. */
-  accept(client: Socket, vip: Pick<PlannedVip, 'servicePortId' | 'kind' | 'address'>): void {
-    const { traffic, clientSource, services, maxConnections } = this.#options
+  accept(
+    client: Socket,
+    vip: Pick<PlannedVip, 'servicePortId' | 'kind' | 'address' | 'port'>,
+  ): void {
+    const { traffic, clientSource, maxConnections } = this.#options
     const { remoteAddress, remotePort } = client
     if (remoteAddress === undefined || remotePort === undefined) {
       client.destroy() // It was reset while it waited to be accepted.
       return
     }
     const counts = traffic.servicePort(vip.servicePortId)
+    const record = this.#options.log?.begin(vip.servicePortId, () => ({
+      client: formatAddress(remoteAddress, remotePort),
+      vip: formatAddress(vip.address, vip.port),
+    }))
     if (this.#clients.size >= maxConnections) {
       traffic.rejectedByLimit++
       counts.failedConnections++
+      record?.end('limit', { endpoint: undefined, attempts: 0 })
       client.resetAndDestroy()
       return
     }
@@ -78,8 +96,16 @@ export class TcpRelay {
       vipAddress: vip.address,
       servicePortId: vip.servicePortId,
       endpointId: undefined,
+      attempts: () => 0,
+      record,
     }
     this.#clients.set(client, entry)
+    this.#serve(client, entry, connection)
+  }
+
+  #serve(client: Socket, entry: Client, connection: NewConnection): void {
+    const { services, traffic } = this.#options
+    const counts = traffic.servicePort(connection.servicePortId)
     const connect = new EndpointConnect(services, connection, counts, (result) => {
       client.off('close', giveUp)
       if (result === undefined) {
@@ -100,9 +126,10 @@ export class TcpRelay {
         },
       })
     })
+    entry.attempts = () => connect.attempts
     const giveUp = () => {
       connect.cancel()
-      this.#forget(client)
+      this.#forget(client, 'client-gone')
     }
     client.on('error', ignore)
     client.once('close', giveUp)
@@ -146,16 +173,16 @@ export class TcpRelay {
   #refuse(client: Socket, counts: ServicePortCounts): void {
     counts.failedConnections++
     client.once('close', () => {
-      this.#forget(client)
+      this.#forget(client, 'no-endpoint')
     })
     client.resetAndDestroy()
   }
 
   #join(client: Socket, { socket }: Connected, on: JoinOutcome): void {
     joinSockets(client, socket, this.#options, {
-      closed: () => {
+      closed: (end) => {
         on.ended()
-        this.#forget(client)
+        this.#forget(client, end)
       },
       untouched: () => {
         on.ended()
@@ -164,7 +191,14 @@ export class TcpRelay {
     })
   }
 
-  #forget(client: Socket): void {
+  #forget(client: Socket, outcome: ConnectionOutcome): void {
+    const entry = this.#clients.get(client)
+    entry?.record?.end(outcome, {
+      endpoint: entry.endpointId,
+      attempts: entry.attempts(),
+      bytesToEndpoint: client.bytesRead,
+      bytesToClient: client.bytesWritten,
+    })
     this.#clients.delete(client)
     if (this.#clients.size === 0) this.#onIdle?.()
   }

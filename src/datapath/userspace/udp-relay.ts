@@ -9,6 +9,8 @@ import type { Socket } from 'node:dgram'
 import { LRUCache } from 'lru-cache'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { Traffic } from '../../observe/traffic.js'
+import { formatAddress } from '../../lib/ip-address.js'
+import type { ConnectionLog } from '../../observe/connection-log.js'
 import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'
 import type { ClientSource } from './client-source.js'
 import { UdpSession, type UdpSessionServices } from './udp-session.js'
@@ -22,6 +24,7 @@ export interface UdpRelayOptions {
   readonly clientSource: ClientSource
   readonly traffic: Traffic
   readonly maxSessions: number
+  readonly log: ConnectionLog | undefined
 }
 
 interface Entry {
@@ -148,12 +151,18 @@ export class UdpRelay {
       clientPort: client.port,
     }
     const counts = traffic.servicePort(vip.servicePortId)
+    const record = this.#options.log?.begin(vip.servicePortId, () => ({
+      client: formatAddress(client.address, client.port),
+      vip: formatAddress(vip.address, vip.port),
+    }))
     const session = new UdpSession(services, connection, counts, {
       reply: (datagram) => {
         // A reply that cannot be sent is lost, as UDP allows; without a callback it would throw.
         listener.send(datagram, client.port, client.address, ignore)
       },
       ended: () => {
+        const { outcome, ...end } = session.summary
+        record?.end(outcome, end)
         if (this.#sessions.peek(key)?.session === session) this.#sessions.delete(key)
       },
     })

@@ -11,6 +11,7 @@ import type { Socket } from 'node:dgram'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
 import type { ServicePortCounts } from '../../observe/traffic.js'
+import type { ConnectionEnd, ConnectionOutcome } from '../../observe/connection-log.js'
 import type { Clock } from '../../lib/clock.js'
 
 const KEPT_DATAGRAMS = 8
@@ -56,6 +57,10 @@ export class UdpSession {
   #lastUsedMs: number
   #countEnd: (() => void) | undefined
   #isClosed = false
+  #attempts = 0
+  #bytesToEndpoint = 0
+  #bytesToClient = 0
+  #lastEndpoint: string | undefined
 
   constructor(
     services: UdpSessionServices,
@@ -74,6 +79,19 @@ export class UdpSession {
     return this.#endpoint
   }
 
+  /** What has become of it, for the connection log. */
+  get summary(): ConnectionEnd & { readonly outcome: ConnectionOutcome } {
+    const noEndpoint = this.#lastEndpoint === undefined
+    const outcome = this.#hasReply ? 'answered' : noEndpoint ? 'no-endpoint' : 'unanswered'
+    return {
+      outcome,
+      endpoint: this.#lastEndpoint,
+      attempts: this.#attempts,
+      bytesToEndpoint: this.#bytesToEndpoint,
+      bytesToClient: this.#bytesToClient,
+    }
+  }
+
   /** Whether its idle time-out is over: nf_conntrack_udp_timeout, or _stream once it was answered. */
   isExpired(nowMs: number): boolean {
     const { timeoutMs, streamTimeoutMs } = this.#services
@@ -85,6 +103,7 @@ export class UdpSession {
     if (this.#isClosed) return
     const nowMs = this.#services.clock.nowMs()
     this.#lastUsedMs = nowMs
+    this.#bytesToEndpoint += datagram.length
     this.#keep({ datagram, sentAtMs: nowMs })
     if (this.#socket === undefined) this.#open()
     else if (this.#isConnected) this.#transmit(this.#socket, datagram)
@@ -121,6 +140,8 @@ export class UdpSession {
       return
     }
     this.#endpoint = endpoint
+    this.#lastEndpoint = endpoint.id
+    this.#attempts++
     picker.opened(this.connection.servicePortId, endpoint)
     this.#socket = socket
     this.#isConnected = false
@@ -163,6 +184,7 @@ export class UdpSession {
     this.#kept = []
     this.#keptBytes = 0
     this.#tried.length = 0
+    this.#bytesToClient += datagram.length
     this.#owner.reply(datagram)
   }
 

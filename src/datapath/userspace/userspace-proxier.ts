@@ -14,6 +14,7 @@ import type { ServicePort } from '../../model/service-port.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { RetryBudget } from '../../policy/retry-budget.js'
+import type { ConnectionLog } from '../../observe/connection-log.js'
 import type { Traffic } from '../../observe/traffic.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import type { RelayedClient, RelayedConnection } from '../running-mode.js'
@@ -32,6 +33,7 @@ export interface UserspaceProxierOptions {
   readonly capture: Capture
   readonly picker: EndpointPicker
   readonly traffic: Traffic
+  readonly log: ConnectionLog | undefined
   /** Read anew at each sync: nothing tells of address changes. */
   readonly localAddresses: () => readonly LocalAddress[]
 }
@@ -57,7 +59,7 @@ export class UserspaceProxier implements Datapath {
 
   constructor(options: UserspaceProxierOptions) {
     this.#options = options
-    const { clock, capture, picker, traffic } = options
+    const { clock, capture, picker, traffic, log } = options
     const { userspace, masqueradeAll } = options.config // Read by getters: a reload changes it.
     this.#budget = retryBudget(userspace)
     const { keepsClientAddress } = capture
@@ -66,6 +68,7 @@ export class UserspaceProxier implements Datapath {
     this.#tcpRelay = new TcpRelay({
       clientSource,
       traffic,
+      log,
       get maxConnections() {
         return userspace.maxConnections
       },
@@ -90,6 +93,7 @@ export class UserspaceProxier implements Datapath {
     this.#udpRelay = new UdpRelay({
       clientSource,
       traffic,
+      log,
       maxSessions: userspace.udpMaxSessions,
       services: {
         picker,
@@ -140,6 +144,7 @@ export class UserspaceProxier implements Datapath {
       'max-connections': this.#options.traffic.rejectedByLimit,
       'retry-budget': this.#budget.refused,
       'udp-max-sessions': this.#udpRelay.evictions,
+      'log-connections-rate': this.#options.log?.dropped ?? 0,
     }
   }
 
