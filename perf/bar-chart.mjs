@@ -46,3 +46,38 @@ function text(x, y, content, attributes) {
 function bar(y, length, colour) {
   return `<rect x="${LABEL}" y="${y + 3}" width="${length.toFixed(1)}" height="${ROW - 6}" fill="${colour}"/>`
 }
+
+const SPAN_LABEL = 250
+
+/**
+ * A bar to the median and a line from least to most, each group on a linear scale of its own from 0 on.
+ * @param {{ title: string, groups: readonly { title: string, rows: readonly { label: string,
+ *   median: number, least: number, most: number }[] }[] }} chart
+ */
+export function spanChart({ title, groups }) {
+  const parts = [text(12, 20, title, 'font-weight="bold"')]
+  let y = 32
+  for (const group of groups) {
+    const most = Math.max(...group.rows.map((row) => row.most))
+    const place = (value) => SPAN_LABEL + ((WIDTH - SPAN_LABEL - 90) * value) / most
+    parts.push(text(12, y + 18, group.title, 'font-style="italic"'))
+    y += HEAD
+    for (const row of group.rows) {
+      const middle = y + ROW / 2
+      parts.push(
+        text(SPAN_LABEL - 8, y + 13, row.label, 'text-anchor="end"'),
+        `<rect x="${SPAN_LABEL}" y="${y + 3}" width="${(place(row.median) - SPAN_LABEL).toFixed(1)}" height="${ROW - 6}" fill="#8fb8de"/>`,
+        `<path d="M${place(row.least).toFixed(1)} ${middle}H${place(row.most).toFixed(1)}" stroke="#1f5f99" stroke-width="2"/>`,
+        text(place(row.most) + 6, y + 13, String(row.median), ''),
+      )
+      y += ROW
+    }
+    y += 8
+  }
+  const height = y + 8
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
+<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>
+${parts.join('\n')}
+</svg>
+`
+}
