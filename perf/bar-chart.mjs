@@ -4,6 +4,8 @@ const WIDTH = 760
 const LABEL = 190
 const ROW = 18
 const HEAD = 26
+const LIGHT = '#8fb8de'
+const DARK = '#1f5f99'
 
 /**
  * Bars on a logarithmic scale from 1 on: an inner one (dark) upon an outer one (light).
@@ -22,18 +24,50 @@ export function barChart({ title, note, groups }) {
     y += HEAD
     for (const { label, inner, outer } of group.rows) {
       parts.push(text(LABEL - 8, y + 13, label, 'text-anchor="end"'))
-      parts.push(bar(y, length(outer), '#8fb8de'), bar(y, length(inner), '#1f5f99'))
+      parts.push(bar(y, length(outer), LIGHT), bar(y, length(inner), DARK))
       const figures = `${inner.toFixed(1)} / ${outer.toFixed(0)}`
       parts.push(text(LABEL + length(outer) + 6, y + 13, figures, ''))
       y += ROW
     }
     y += 8
   }
-  parts.push(text(12, y + 16, note, 'font-size="11"'))
+  return page(parts, y, note)
+}
+
+/**
+ * Bars from 0 on, one colour for ours and one for others, with a line at 1.
+ * @param {{ title: string, note: string, groups: readonly { title: string,
+ *   rows: readonly { label: string, ratio: number, isOurs: boolean }[] }[] }} chart
+ */
+export function ratioChart({ title, note, groups }) {
+  const most = Math.max(1, ...groups.flatMap(({ rows }) => rows.map(({ ratio }) => ratio)))
+  const length = (value) => ((WIDTH - LABEL - 60) * value) / most
+  const parts = [text(12, 20, title, 'font-weight="bold"')]
+  let y = 32
+  for (const group of groups) {
+    parts.push(text(12, y + 18, group.title, 'font-style="italic"'))
+    y += HEAD
+    const top = y
+    for (const { label, ratio, isOurs } of group.rows) {
+      parts.push(text(LABEL - 8, y + 13, label, 'text-anchor="end"'))
+      parts.push(bar(y, length(ratio), isOurs ? DARK : LIGHT))
+      parts.push(text(LABEL + length(ratio) + 6, y + 13, ratio.toFixed(2), ''))
+      y += ROW
+    }
+    const x = (LABEL + length(1)).toFixed(1)
+    parts.push(`<line x1="${x}" y1="${top}" x2="${x}" y2="${y}" stroke="#888888"/>`)
+    y += 8
+  }
+  return page(parts, y, note)
+}
+
+/** The parts upon white, with a note below them. */
+function page(parts, y, note) {
   const height = y + 28
+  const body = [...parts, text(12, y + 16, note, 'font-size="11"')]
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
 <rect width="${WIDTH}" height="${height}" fill="#ffffff"/>
-${parts.join('\n')}
+${body.join('\n')}
 </svg>
 `
 }

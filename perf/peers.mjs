@@ -30,6 +30,21 @@ listen bulk
 `
 }
 
+/** nginx's stream module, one worker: short connections at port 8011, bulk at 8012. @param {string} folder of its pid file */
+export function nginxConfig(folder, address, pods) {
+  const servers = pods.map((ip) => `server ${ip}:8080;`).join(' ')
+  return `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log /dev/null;
+worker_rlimit_nofile 20000;
+events { worker_connections 10000; }
+stream {
+  upstream http { ${servers} }
+  server { listen ${address}:8011 backlog=4096; proxy_connect_timeout 1s; proxy_pass http; }
+  server { listen ${address}:8012; proxy_pass ${pods[0]}:5201; }
+}
+`
+}
+
 /** One nat rule of nftables that balances short connections (port 80), and one for bulk (5201). */
 export function kernelRules(vip, pods) {
   const endpoints = pods.map((pod, index) => `${index} : ${pod} . 8080`).join(', ')

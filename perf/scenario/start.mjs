@@ -16,7 +16,7 @@ import { listOf, podConfig } from '../peers.mjs'
 import { inPlace, output, ROOT } from '../place.mjs'
 import { alternate } from '../rounds.mjs'
 import { spread, table } from '../statistics.mjs'
-import { manifestsOf } from '../steering-daemon.mjs'
+import { manifestsOf } from '../daemon.mjs'
 
 const VIP = '10.96.1.1'
 const PODS = ['10.244.1.2', '10.244.2.2']

@@ -11,7 +11,14 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { CONCURRENCY, cpuSeconds, moveBytes, openConnections } from '../load.mjs'
-import { haproxyConfig, kernelRules, listOf, measuredService, podConfig } from '../peers.mjs'
+import {
+  haproxyConfig,
+  nginxConfig,
+  kernelRules,
+  listOf,
+  measuredService,
+  podConfig,
+} from '../peers.mjs'
 import {
   compileLoad,
   eventually,
@@ -88,7 +95,7 @@ async function contenders(namespaces, node, folder, capture) {
     },
   ]
   writeFileSync(join(folder, 'haproxy.cfg'), haproxyConfig('10.0.1.1', POD_IPS))
-  writeFileSync(join(folder, 'nginx.conf'), nginxConfig(folder))
+  writeFileSync(join(folder, 'nginx.conf'), nginxConfig(folder, '10.0.1.1', POD_IPS))
   const start = (command) => namespaces.spawn(node, command, { stdio: 'ignore' })
   const haproxy = start(['haproxy', '-db', '-f', join(folder, 'haproxy.cfg')])
   list.push({
@@ -135,20 +142,6 @@ function dnat(node) {
     before: () => loadRules(node, ['nft', '-f', '-'], kernelRules('10.96.0.1', POD_IPS)),
     after: () => loadRules(node, ['nft', 'delete', 'table', 'ip', 'perf'], ''),
   }
-}
-
-function nginxConfig(folder) {
-  const servers = POD_IPS.map((ip) => `server ${ip}:8080;`).join(' ')
-  return `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log /dev/null;
-worker_rlimit_nofile 20000;
-events { worker_connections 10000; }
-stream {
-  upstream http { ${servers} }
-  server { listen 10.0.1.1:8011 backlog=4096; proxy_connect_timeout 1s; proxy_pass http; }
-  server { listen 10.0.1.1:8012; proxy_pass 10.244.1.2:5201; }
-}
-`
 }
 
 async function measure(place, rounds, seconds) {

@@ -1,4 +1,4 @@
-/** Our own proxy in nfqueue mode on a node of a scenario, and what its log tells of syncs. */
+/** Our own proxy on a node of a scenario, and what its log tells of syncs. */
 import { once } from 'node:events'
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ export function manifestsOf(vip, pods, endpoints) {
 }
 
 /** Starts the proxy; resolves after its first sync. Rejects when it ends or takes two minutes. */
-export async function startSteering({ namespaces, folder }, node, items) {
+export async function startDaemon({ namespaces, folder }, node, { items, mode }) {
   const manifests = join(folder, node)
   mkdirSync(manifests, { recursive: true })
   const write = (file, objects) => {
@@ -39,7 +39,7 @@ export async function startSteering({ namespaces, folder }, node, items) {
       process.execPath,
       ...(process.env['PERF_NODE_OPTIONS'] ?? '').split(' ').filter(Boolean),
       join(ROOT, 'dist/cli/main.js'),
-      ...['run', '--proxy-mode', 'nfqueue', '--manifests', manifests],
+      ...['run', '--proxy-mode', mode, '--manifests', manifests],
       ...['--hostname-override', 'perf', '--cluster-cidr', '10.0.0.0/8'],
       ...['--healthz-bind-address=', '--metrics-bind-address='],
     ],
