@@ -8,7 +8,8 @@ import {
 } from '../config/options.js'
 import { wrapText } from './wrap-text.js'
 
-interface CommandHelp {
+/** What help, completion and the manual page say of a command. */
+export interface CommandHelp {
   readonly summary: string
   readonly usage: string
   readonly examples: readonly string[]
@@ -80,6 +81,10 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
 /** Width that help is wrapped to. */
 function width(): number {
   return Math.max(40, Math.min(process.stdout.columns || 80, 100))
+}
+
+export function helpOf(command: CommandName): CommandHelp {
+  return COMMANDS[command]
 }
 
 /** One line about a command. */
