@@ -1,5 +1,6 @@
 /** The HTTP endpoints of a running proxy (reference 2.2 and 1.7). */
-import { getHeapStatistics } from 'node:v8'
+import { getHeapStatistics, setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { kubeProxyDocument, kubeSluiceDocument } from '../config/config-documents.js'
 import type { ResolvedOptions } from '../config/resolve-options.js'
 import type { RunConfig } from '../config/run-config.js'
@@ -199,9 +200,19 @@ function nodePortListenAddresses(
 /** What a look into a running process needs; only with `--profiling`. */
 function debugPaths(): [string, Answerer][] {
   return [
-    ['/debug/memory', () => json({ ...process.memoryUsage(), heap: getHeapStatistics() })],
+    ['/debug/memory', (query) => memory(query.has('collect'))],
     ['/debug/handles', () => json(countOf(process.getActiveResourcesInfo()))],
   ]
+}
+
+/** `?collect`: after a full garbage collection, which stops everything for a moment. */
+function memory(isCollecting: boolean): Answer {
+  if (isCollecting) {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    collect()
+  }
+  return json({ ...process.memoryUsage(), heap: getHeapStatistics() })
 }
 
 function countOf(names: readonly string[]): Readonly<Record<string, number>> {

@@ -42,7 +42,7 @@ export const HTTP_OPTIONS = {
   }),
   profiling: row('profiling', switchType(), 'false', {
     ...HTTP,
-    help: 'serve /debug/memory and /debug/handles on the metrics address too',
+    help: 'serve /debug/memory (?collect: after a garbage collection) and /debug/handles on the metrics address too',
     kubeProxy: [{ field: 'enableProfiling' }],
   }),
   bindAddressHardFail: row('bind-address-hard-fail', switchType(), 'false', {

@@ -1,0 +1,134 @@
+/** What the scenarios with the tests' API server share: it, the proxy, and who watches the kernel. */
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { NetworkNamespaces } from '../dist/kernel/netns.js'
+import { compileFixture } from './compile-fixture.mjs'
+
+const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+const FIRST_SYNC_MS = 170_000
+
+/**
+ * Runs the work with a namespace and a folder that end with it: `{ namespaces, node, folder }`.
+ * @returns {Promise<number>} exit status
+ */
+export async function inNode(work) {
+  if (process.getuid?.() !== 0) {
+    console.error('perf: network namespaces need root')
+    return 1
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'kube-sluice-perf-'))
+  const namespaces = new NetworkNamespaces(`ks-perf-${process.pid}`)
+  try {
+    const node = await namespaces.add('node')
+    await namespaces.configure(node, ['link set lo up'])
+    return await work({ namespaces, node, folder })
+  } finally {
+    await namespaces.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Of the options that these scenarios have in common. */
+export function loadOf(values) {
+  return {
+    services: Number(values.services),
+    endpoints: Number(values.endpoints),
+    perSlice: Number(values['per-slice']),
+  }
+}
+
+/**
+ * Address -> when the kernel announced its element. Begun after the first sync: that brings more than
+ * `nft monitor` can take, which then says nothing any more.
+ */
+export function watchKernel({ namespaces, node }) {
+  const arrivals = new Map()
+  const monitor = namespaces.spawn(node, ['stdbuf', '-oL', 'nft', 'monitor', 'new', 'elements'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  createInterface({ input: monitor.stdout }).on('line', (line) => {
+    for (const [address] of line.matchAll(/172\.\d+\.\d+\.\d+/g)) {
+      if (!arrivals.has(address)) arrivals.set(address, Date.now())
+    }
+  })
+  return arrivals
+}
+
+export function startProxy({ namespaces, node, folder }, { port, mode }) {
+  const kubeconfig = join(folder, 'kubeconfig')
+  const named = (name, kind, object) => [{ name, [kind]: object }]
+  writeFileSync(
+    kubeconfig,
+    JSON.stringify({
+      'current-context': 'perf',
+      contexts: named('perf', 'context', { cluster: 'perf', user: 'perf' }),
+      clusters: named('perf', 'cluster', {
+        server: `https://127.0.0.1:${port}`,
+        'insecure-skip-tls-verify': true,
+      }),
+      users: named('perf', 'user', {}),
+    }),
+  )
+  const command = [process.execPath, MAIN, 'run', '--kubeconfig', kubeconfig]
+  const flags = ['--hostname-override', 'node-a', '--proxy-mode', mode]
+  const child = namespaces.spawn(node, [...command, ...flags], {
+    stdio: ['ignore', 'inherit', 'pipe'],
+  })
+  let log = ''
+  let failedSyncs = 0
+  const inForce = new Promise((resolve, reject) => {
+    setTimeout(reject, FIRST_SYNC_MS, new Error('no first sync')).unref()
+    child.stderr.on('data', (chunk) => {
+      log = (log + chunk).slice(-20_000)
+      failedSyncs += String(chunk).split('sync failed').length - 1
+      if (log.includes('in force')) resolve()
+    })
+    child.once('exit', () => reject(new Error(`the proxy ended: ${log}`)))
+  })
+  return { child, inForce, failedSyncs: () => failedSyncs }
+}
+
+export async function startApi({ namespaces, node, folder }) {
+  const script = compileFixture('api-server-process', join(folder, 'api'))
+  const child = namespaces.spawn(node, [process.execPath, '--max-old-space-size=2048', script], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  const tls = certificate(folder)
+  let nextId = 1
+  const call = async (what) => {
+    const id = nextId++
+    child.send({ ...what, id })
+    for (;;) {
+      const [answer] = await once(child, 'message')
+      if (answer.id !== id) continue
+      if (answer.error !== undefined) throw new Error(answer.error)
+      return answer.state
+    }
+  }
+  const { port } = await call({ do: 'start', options: { tls } })
+  return { call, port }
+}
+
+function certificate(folder) {
+  const file = (name) => join(folder, name)
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+  const output = ['-keyout', file('key'), '-out', file('cert')]
+  const args = ['req', '-x509', ...key, ...output, '-days', '1', '-subj', '/CN=perf']
+  execFileSync('openssl', args, { stdio: 'pipe' })
+  const cert = readFileSync(file('cert'), 'utf8')
+  return { key: readFileSync(file('key'), 'utf8'), cert, ca: cert }
+}
+
+export const rssMiB = (pid) => statusMiB(pid, 'VmRSS')
+export const peakMiB = (pid) => statusMiB(pid, 'VmHWM')
+
+/** The process that `ip netns exec` became. */
+function statusMiB(pid, field) {
+  const text = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Math.round(Number(new RegExp(`${field}:\\s+(\\d+)`).exec(text)?.[1] ?? 0) / 102.4) / 10
+}
