@@ -1,13 +1,17 @@
 /** `kube-sluice run` from its words: what it does besides running, and the log that it runs with. */
 import { writeFile } from 'node:fs/promises'
 import { configFileText } from '../config/config-documents.js'
-import { loadRun } from '../config/load.js'
+import { loadRun, type LoadedRun } from '../config/load.js'
+import { claimNode } from '../kernel/node-claim.js'
 import { setUpNode } from '../kernel/set-up-node.js'
 import { messageOf, SluiceError } from '../lib/errors.js'
-import { createLog } from '../observe/log.js'
+import { createLog, type Logger } from '../observe/log.js'
 import { LiveOptions } from './live-options.js'
 import { probeKernel } from './probe-kernel.js'
 import { requireLasting } from './require-lasting.js'
+
+/** What one that stops takes after its drain, to remove its rules. */
+const REMOVAL_MS = 10_000
 
 export interface StartRunContext {
   readonly signal: AbortSignal
@@ -33,7 +37,28 @@ export async function startRun(
   for (const warning of options.warnings) log.warn(warning)
   setUpNode(config.nodeSetup, log)
   if (options.values.initOnly) return 0
-  if (options.values.once) return (await import('./run-once.js')).runOnce(config, log)
+  const claim = await claimNode({
+    waitMs: config.drainTimeoutMs + REMOVAL_MS,
+    signal,
+    onWait: (owner) => {
+      log.warn({ owner }, 'another kube-sluice runs in this network namespace; waiting for its end')
+    },
+  })
+  if (claim === undefined) return 0
+  try {
+    if (options.values.once) return await (await import('./run-once.js')).runOnce(config, log)
+    return await runLasting(words, loaded, { signal, version, log })
+  } finally {
+    await claim.close()
+  }
+}
+
+async function runLasting(
+  words: readonly string[],
+  loaded: LoadedRun,
+  { signal, version, log }: Pick<StartRunContext, 'signal' | 'version'> & { readonly log: Logger },
+): Promise<number> {
+  const { config } = loaded
   // The tools run while everything else is loaded.
   const probed = probeKernel(config)
   const { run } = await import('./run.js')
