@@ -1,6 +1,7 @@
 /** The table of proxy modes: which `start` makes each, and what all of them are given. */
 import type { ProxyMode, RunConfig } from '../config/run-config.js'
 import type { ModeContext, RunningMode } from '../datapath/running-mode.js'
+import { takingOver } from '../datapath/take-over.js'
 import { commandRunner } from '../kernel/command.js'
 import { localAddresses } from '../kernel/local-address.js'
 import { systemClock } from '../lib/clock.js'
@@ -34,7 +35,7 @@ export async function startMode(
   const { plugin: file } = config.balancers
   const [start, kernel] = await Promise.all([MODES[config.proxyMode](), probed])
   const plugin = file === undefined ? undefined : await loadBalancerPlugin(file)
-  return start({
+  const context: ModeContext = {
     config,
     kernel,
     plugin,
@@ -50,5 +51,6 @@ export async function startMode(
       },
     },
     ...events,
-  })
+  }
+  return takingOver(await start(context), context)
 }

@@ -83,14 +83,15 @@ export async function removeTable(run: RunCommand, family: IpFamily): Promise<re
 }
 
 /** Any options do: the names are the same for all. */
-const ANY_STEERING: SteeringRuleOptions = {
+export const ANY_STEERING: SteeringRuleOptions = {
   layout: markLayoutOf(DEFAULT_MARK_MASK),
   queues: { first: 0, count: 1 },
   hasNftables: false,
   guardsLoopback: true,
 }
 
-async function removeChains(run: RunCommand, tool: string): Promise<readonly string[]> {
+/** Of every mode but ipvs. Throws SluiceError ERR_TOOL. */
+export async function removeChains(run: RunCommand, tool: string): Promise<readonly string[]> {
   const family = tool.startsWith('ip6') ? 'IPv6' : 'IPv4'
   const chains = [
     LOAD_CHAIN,

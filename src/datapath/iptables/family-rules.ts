@@ -15,7 +15,7 @@ import {
   loopbackGuard,
   type BaseJump,
 } from './base-rules.js'
-import { PORT_CHAIN_PATTERN } from './names.js'
+import { staleChains } from './chain-graph.js'
 import { isEmptyPlan, restoreText, ruleCount, type RestorePlan } from './restore-text.js'
 import {
   fullPlan,
@@ -104,12 +104,7 @@ export class FamilyRules {
     } catch (error) {
       warn(`chains that are no longer wanted stay: ${error instanceof Error ? error.message : ''}`)
     }
-    const stale: string[] = []
-    for (const line of saved.split('\n')) {
-      const name = line.startsWith(':') ? line.slice(1, line.indexOf(' ')) : ''
-      if (PORT_CHAIN_PATTERN.test(name) && !wanted.has(name)) stale.push(name)
-    }
-    return { ...plan, nat: { ...plan.nat, stale } }
+    return { ...plan, nat: { ...plan.nat, stale: staleChains(saved, wanted) } }
   }
 
   async #restore(plan: RestorePlan, after: Ruleset, kind: 'full' | 'partial'): Promise<void> {

@@ -4,11 +4,12 @@
  * too stays, with what is in it.
  */
 import { type RunCommand, runChecked } from '../../kernel/command.js'
-import { restoreRules } from '../../kernel/iptables.js'
+import { listRules, restoreRules } from '../../kernel/iptables.js'
 import { CANARY_CHAIN, CANARY_RULE, CANARY_TABLES } from './base-rules.js'
 import { PORT_CHAIN_PATTERN } from './names.js'
 
-const FIXED_CHAINS: Readonly<Record<string, readonly string[]>> = {
+/** Chains of the mode that do not belong to a Service port, by table. */
+export const IPTABLES_CHAINS: Readonly<Record<string, readonly string[]>> = {
   mangle: [CANARY_CHAIN],
   nat: ['KUBE-SERVICES', 'KUBE-NODEPORTS', 'KUBE-POSTROUTING', 'KUBE-MARK-MASQ', CANARY_CHAIN],
   filter: [
@@ -49,7 +50,7 @@ export async function removeIptablesRules(
   for (const table of CANARY_TABLES) {
     const saved = tables.get(table) ?? ''
     const { chains, jumps } = ownIn(saved, [
-      ...(FIXED_CHAINS[table] ?? []),
+      ...(IPTABLES_CHAINS[table] ?? []),
       ...(whose === 'ours' ? [] : (IPVS_CHAINS[table] ?? [])),
     ])
     const isOurs = saved.includes(OUR_COMMENT)
@@ -65,6 +66,12 @@ export async function removeIptablesRules(
   }
   if (text !== '') await restoreRules(run, tool, text)
   return removed
+}
+
+/** Whether this program, in its iptables mode, wrote rules that are there. Throws SluiceError ERR_TOOL. */
+export async function hasOwnRules(run: RunCommand, tool: string): Promise<boolean> {
+  const canary = await listRules(run, tool, { table: 'mangle', name: CANARY_CHAIN })
+  return canary?.some((rule) => rule.includes(OUR_COMMENT)) === true
 }
 
 /** What was saved, by table. */

@@ -25,6 +25,8 @@ export interface IpvsCleanup {
   readonly tools: readonly string[]
   /** Of the node's interfaces: where node ports are. */
   readonly ownAddresses: readonly string[]
+  /** In place of the removal of all chains; returns what it has removed, a line each. */
+  readonly removeChains?: (tool: string) => Promise<readonly string[]>
 }
 
 /** Returns a line for each thing that was removed; nothing where the mode never was. Throws ERR_TOOL. */
@@ -33,7 +35,8 @@ export async function removeIpvs(cleanup: IpvsCleanup): Promise<readonly string[
   const sets = await countSetEntries(run)
   if (!sets.has(setName('KUBE-SLUICE-DROP', family))) return []
   const removed = [...(await removeVirtualServers(cleanup))]
-  for (const tool of tools) removed.push(...(await removeChains(run, tool, family)))
+  const remove = cleanup.removeChains ?? ((tool: string) => removeIpvsChains(run, tool, family))
+  for (const tool of tools) removed.push(...(await remove(tool)))
   const names = await destroySets(
     run,
     IPVS_SET_NAMES.map((name) => setName(name, family)),
@@ -51,7 +54,7 @@ export async function removeVirtualServers({
   run,
   family,
   ownAddresses,
-}: Omit<IpvsCleanup, 'tools'>): Promise<readonly string[]> {
+}: Pick<IpvsCleanup, 'run' | 'family' | 'ownAddresses'>): Promise<readonly string[]> {
   const names = [...NODE_PORT_SETS, 'KUBE-IPVS-IPS'] as const satisfies readonly IpvsSetName[]
   const entries = await readSetEntries(
     run,
@@ -77,7 +80,8 @@ export async function removeVirtualServers({
   return [...ours.values()].map((server) => `virtual server ${virtualServerKey(server)}`)
 }
 
-async function removeChains(
+/** Throws SluiceError ERR_TOOL. */
+export async function removeIpvsChains(
   run: RunCommand,
   tool: string,
   family: IpFamily,

@@ -7,6 +7,9 @@
  *   5. new and changed servers
  *   6. new addresses              from here on they are reached
  *
+ * Where the iptables mode was before, the rules come last: until then its own serve, and with them
+ * go to endpoints before virtual servers are asked.
+ *
  * Each step is one run of its tool, or none. At first, after a failure and every now and then the
  * kernel is asked what it has: what a predecessor left is taken over, what somebody took away comes
  * back. Virtual servers of others are left alone, also where a Service wants the same VIP.
@@ -24,6 +27,7 @@ import {
 import { diffVirtualServers } from '../../kernel/ipvs-changes.js'
 import { OwnedSets } from '../../kernel/owned-sets.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
+import { hasOwnRules } from '../iptables/remove-rules.js'
 import type { DesiredState } from './desired-state.js'
 import { Drains } from './drains.js'
 import { isOurs, NODE_PORT_SETS, nodePortOf, splitByOwner } from './ownership.js'
@@ -56,8 +60,8 @@ export class IpvsFamily {
   readonly #rules: RuleTable
   readonly #drains: Drains
   #applied: Applied | undefined
-  /** Keys of virtual servers that are somebody else's. */
-  #foreign: ReadonlySet<string> = new Set()
+  /** Virtual servers that are somebody else's, by key. */
+  #foreign: ReadonlyMap<string, VirtualServer> = new Map()
 
   constructor(options: IpvsFamilyOptions) {
     this.#options = options
@@ -91,12 +95,18 @@ export class IpvsFamily {
     const wanted = new Map([...state.servers].filter(([key]) => !this.#foreign.has(key)))
     const target = this.#drains.merge(wanted, present.servers, nowMs())
     const warnings = this.#foreignWarnings(state)
-    const step = { state, rules, verify: verify || before === undefined }
+    const areRulesLast = before === undefined && (await this.#hasIptablesMode())
+    const step = { state, rules, verify: verify || before === undefined, areRulesLast }
     let applied = await this.#apply(present, target, step, warnings)
     if (this.#drains.size > 0) {
       // Also right away: most of what goes has no connections.
       const left = this.#drains.sweep(target, wanted, await this.#connections(applied), nowMs())
-      applied = await this.#apply(applied, left, { ...step, verify: false }, warnings)
+      applied = await this.#apply(
+        applied,
+        left,
+        { ...step, verify: false, areRulesLast: false },
+        warnings,
+      )
     }
     this.#applied = applied
     return warnings
@@ -105,12 +115,17 @@ export class IpvsFamily {
   async #apply(
     present: Applied,
     target: ReadonlyMap<string, VirtualServer>,
-    step: { readonly state: DesiredState; readonly rules: FamilyRules; readonly verify: boolean },
+    step: {
+      readonly state: DesiredState
+      readonly rules: FamilyRules
+      readonly verify: boolean
+      readonly areRulesLast: boolean
+    },
     warnings: string[],
   ): Promise<Applied> {
     const { run, addresses } = this.#options
-    const { state, rules, verify } = step
-    const bound = boundAddresses(state, target, present)
+    const { state, rules, verify, areRulesLast } = step
+    const bound = boundAddresses(state, target, present, this.#foreignAddresses())
     const unbound = [...present.bound].filter(
       (address) => !bound.has(address) && !this.#isExcluded(address),
     )
@@ -119,14 +134,24 @@ export class IpvsFamily {
     const refused = [...(await changeVirtualServers(run, removals))]
     await this.#sets.sync(ipSetsOf(this.#options.family, state.entries, bound), verify)
     const chains = ipvsChains({ ...rules, ...state, family: this.#options.family })
-    warnings.push(...(await this.#rules.sync(chains, verify)))
+    const loadRules = async () => warnings.push(...(await this.#rules.sync(chains, verify)))
+    if (!areRulesLast) await loadRules()
     refused.push(...(await changeVirtualServers(run, changes)))
     const missing = [...bound].filter((address) => !present.bound.has(address))
     if (missing.length > 0) await addresses.change([], missing)
+    if (areRulesLast) await loadRules()
     if (refused.length === 0) return { servers: target, bound }
     warnings.push(...new Set(refused.map((line) => `ipvsadm: ${line}`)))
     const servers = await this.#readTable()
     return { servers: splitByOwner(servers, (_, key) => target.has(key)).ours, bound }
+  }
+
+  #hasIptablesMode(): Promise<boolean> {
+    return hasOwnRules(this.#options.run, this.#options.iptables)
+  }
+
+  #foreignAddresses(): ReadonlySet<string> {
+    return new Set([...this.#foreign.values()].map(({ address }) => address))
   }
 
   #isExcluded(address: string): boolean {
@@ -140,13 +165,13 @@ export class IpvsFamily {
     const bound = await addresses.list()
     if (before !== undefined) {
       const { ours, foreign } = splitByOwner(servers, (_, key) => before.servers.has(key))
-      this.#foreign = new Set(foreign.keys())
+      this.#foreign = foreign
       return { servers: ours, bound }
     }
     const { ips, nodePorts } = await this.#readRecords()
     const record = { bound: new Set([...bound, ...ips]), nodePorts, ownAddresses, excludeCidrs }
     const { ours, foreign } = splitByOwner(servers, (server) => isOurs(server, record))
-    this.#foreign = new Set(foreign.keys())
+    this.#foreign = foreign
     return { servers: ours, bound }
   }
 
@@ -177,7 +202,7 @@ export class IpvsFamily {
   }
 
   #foreignWarnings(state: DesiredState): string[] {
-    const taken = [...this.#foreign].filter((key) => state.servers.has(key))
+    const taken = [...this.#foreign.keys()].filter((key) => state.servers.has(key))
     return [
       ...state.warnings,
       ...taken.map((key) => `virtual server ${key} is somebody else's; it is left alone`),
@@ -185,13 +210,19 @@ export class IpvsFamily {
   }
 }
 
-/** The wanted ones, and those of virtual servers that are still there because they drain. */
+/**
+ * The wanted ones, and those of virtual servers that are still there because they drain. Not those
+ * that somebody else has virtual servers at: bound they would count as ours at the next start, and
+ * what is at their other ports would be refused.
+ */
 function boundAddresses(
   state: DesiredState,
   target: ReadonlyMap<string, VirtualServer>,
   present: Applied,
+  foreign: ReadonlySet<string>,
 ): ReadonlySet<string> {
-  const bound = new Set(state.bound)
+  const isFree = (address: string) => !foreign.has(address) || present.bound.has(address)
+  const bound = new Set([...state.bound].filter(isFree))
   for (const [key, { address }] of target) {
     if (!state.servers.has(key) && present.bound.has(address)) bound.add(address)
   }

@@ -11,7 +11,7 @@ import { slotOf } from '../../packet/mark-layout.js'
 import { TABLE } from '../nftables/tables.js'
 import type { SlotElement } from './slot-table.js'
 
-const SET = 'endpoints'
+export const ENDPOINTS_MAP = 'endpoints'
 const KEY_LENGTH = 4
 
 /** What an earlier process has left; `id` is the endpoint's. */
@@ -49,7 +49,7 @@ export class NftablesEndpointMap implements EndpointMap {
   }
 
   #read(): readonly AdoptedElement[] {
-    const dump = this.#netfilter.dumpElements(this.#family, TABLE, SET)
+    const dump = this.#netfilter.dumpElements(this.#family, TABLE, ENDPOINTS_MAP)
     const { count, keys, data, dataLength, comments, commentEnds } = dump
     const addressLength = ADDRESS_BYTES[this.#family]
     const keyView = new DataView(keys.buffer, keys.byteOffset)
@@ -118,7 +118,7 @@ export class NftablesEndpointMap implements EndpointMap {
       verb: 'add',
       family,
       table: TABLE,
-      set: SET,
+      set: ENDPOINTS_MAP,
       count,
       keyLength: KEY_LENGTH,
       keys,

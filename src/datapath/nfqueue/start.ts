@@ -21,12 +21,7 @@ import { NfqueueProxier } from './nfqueue-proxier.js'
 import { STEERING_TOTALS, SteeringCounters, VERDICT_BUCKETS } from './steering-counters.js'
 import { SteeringThread } from './steering-thread.js'
 import { SynSender } from './syn-sender.js'
-import {
-  chooseDnat,
-  makeTranslation,
-  otherTranslation,
-  type TranslationParts,
-} from './translation.js'
+import { chooseDnat, makeTranslation, type TranslationParts } from './translation.js'
 
 export interface NfqueueContext {
   readonly config: RunConfig
@@ -77,15 +72,10 @@ export async function startNfqueue(context: NfqueueContext) {
     },
   )
   log.info({ queueBufferBytes, eventBufferBytes, families, dnat }, 'steering')
-  const removeOther = otherTranslation(context, families, dnat)
   const datapath = makeProxier(context, { layout, families, netfilter, thread, counters, dnat })
   return {
     datapath: {
-      sync: async (snapshot: Snapshot) => {
-        const result = await datapath.sync(snapshot)
-        await removeOther()
-        return result
-      },
+      sync: (snapshot: Snapshot) => datapath.sync(snapshot),
       endConnections: datapath.endConnections.bind(datapath),
       drain: () => Promise.resolve(),
       close: async () => {

@@ -5,19 +5,16 @@
 import { readFileSync } from 'node:fs'
 
 import type { RunConfig } from '../../config/run-config.js'
-import { isMissingTool, type RunCommand } from '../../kernel/command.js'
+import type { RunCommand } from '../../kernel/command.js'
 import { iptablesTool } from '../../kernel/iptables.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import type { Netfilter } from '../../kernel/netfilter.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import type { Clock } from '../../lib/clock.js'
-import { messageOf, SluiceError } from '../../lib/errors.js'
+import { SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
-import { together } from '../../lib/together.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
-import { removeTable } from '../cleanup.js'
-import { removeIptablesRules } from '../iptables/remove-rules.js'
 import { missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { AFFINITY_MAP } from '../nftables/affinity-rules.js'
 import { layoutOptionsReader } from '../nftables/layout-options.js'
@@ -25,7 +22,7 @@ import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
 import { NftablesProxier } from '../nftables/nftables-proxier.js'
 import { TABLE } from '../nftables/tables.js'
 import { NftablesEndpointMap } from './endpoint-map.js'
-import { IptablesEndpointMap, removeEndpointChains } from './iptables-endpoint-map.js'
+import { IptablesEndpointMap } from './iptables-endpoint-map.js'
 import { IptablesStandby } from './iptables-standby.js'
 import type { NfqueueProxierOptions } from './nfqueue-proxier.js'
 import { NftablesStandby } from './standby.js'
@@ -104,35 +101,6 @@ function inIptables(
       },
     }),
     endpointMaps: { IPv4: mapOf('IPv4'), IPv6: mapOf('IPv6') },
-  }
-}
-
-/**
- * Removes, once, what an earlier process has left of the other way to translate: it would serve
- * Services of back then. After the first sync, when this way serves.
- */
-export function otherTranslation(
-  { run, kernel, log }: TranslationContext,
-  families: readonly IpFamily[],
-  dnat: Dnat,
-): () => Promise<void> {
-  let isRemoved = false
-  return async () => {
-    if (isRemoved) return
-    isRemoved = true
-    try {
-      await together(families, async (family) => {
-        const tool = iptablesTool(family, kernel.iptablesVariant)
-        if (dnat === 'nftables') {
-          await removeIptablesRules(run, tool, 'ours')
-          await removeEndpointChains(run, tool)
-        } else await removeTable(run, family)
-      })
-    } catch (error) {
-      // A tool that is not installed has left nothing.
-      if (!isMissingTool(error))
-        log.warn(`what an earlier process has left stays: ${messageOf(error)}`)
-    }
   }
 }
 
