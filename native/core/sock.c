@@ -29,7 +29,7 @@ static int set_option(int fd, int level, int option, int value, const char **ste
   return 0;
 }
 
-static socklen_t to_sockaddr(const struct ks_address *from, struct sockaddr_storage *to) {
+socklen_t ks_sock_address(const struct ks_address *from, struct sockaddr_storage *to) {
   memset(to, 0, sizeof(*to));
   if (from->family == KS_IPV4) {
     struct sockaddr_in *v4 = (struct sockaddr_in *)to;
@@ -82,7 +82,7 @@ int ks_sock_open(const struct ks_sock_options *options, const char **step) {
   int error = apply_options(fd, options, step);
   if (!error && options->has_bind) {
     struct sockaddr_storage address;
-    socklen_t length = to_sockaddr(&options->bind, &address);
+    socklen_t length = ks_sock_address(&options->bind, &address);
     if (bind(fd, (struct sockaddr *)&address, length) < 0)
       error = fail(step, "bind");
   }

@@ -35,6 +35,9 @@ struct ks_sock_options {
   uint16_t filter_length; /* instructions, 0: none */
 };
 
+/* The kernel's form of an address; returns its length. */
+socklen_t ks_sock_address(const struct ks_address *from, struct sockaddr_storage *to);
+
 /*
  * Opens a non-blocking, close-on-exec socket; bound when asked, not listening, not connected. The
  * filter is attached before bind, so that no packet comes in unfiltered. Returns the descriptor.

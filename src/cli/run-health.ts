@@ -2,6 +2,7 @@
 import type { RunConfig } from '../config/run-config.js'
 import type { Datapath } from '../datapath/datapath.js'
 import { systemClock } from '../lib/clock.js'
+import { probeSockets } from '../kernel/probe-sockets.js'
 import { messageOf } from '../lib/errors.js'
 import { servicePortName } from '../model/service-port.js'
 import type { StatusInputs } from '../observe/build-status.js'
@@ -30,7 +31,7 @@ export function createHealthMonitor(
     clock: systemClock,
     wallClock: () => new Date(),
     random: Math.random,
-    startProbe: probeStarter(),
+    startProbe: probeStarter(undefined, probeSockets),
     onStale,
     onChange: (change) => {
       reportChange({ log, events }, change)

@@ -44,6 +44,16 @@ export interface NativeAddon extends QueueAddon, NetfilterAddon {
   setSocketFilter(fd: number, filter: Uint8Array): void
   /** SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST of an accepted TCP socket. Throws ENOENT when the connection was not translated. */
   originalDestination(fd: number, family: 'IPv4' | 'IPv6'): { address: string; port: number }
+  /** Begins a TCP connect; a descriptor, or -errno. `resets`: its close sends a RST. */
+  dial(family: 'IPv4' | 'IPv6', to: { address: string; port: number }, resets: boolean): number
+  /**
+   * Looks at `count` descriptors that wait for their connect (wants 0) or for bytes (1), without blocking.
+   * results: 0 not yet, 1 yes, -errno of a connect that failed. Returns how many are not 0.
+   */
+  dialPoll(fds: Int32Array, wants: Uint8Array, results: Int32Array, count: number): number
+  /** Bytes that went out, or that came in (0: the end), or -errno. */
+  dialSend(fd: number, bytes: Uint8Array): number
+  dialReceive(fd: number, bytes: Uint8Array): number
   /** Raises RLIMIT_NOFILE (soft, and hard where allowed) towards `wanted`; returns the soft limit now in force. */
   raiseFileLimit(wanted: number): number
 }

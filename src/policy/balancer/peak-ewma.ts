@@ -7,7 +7,7 @@
  *   cost = latency * (open + 1) / weight
  *
  * An endpoint that has not answered yet costs as the quickest one does. Where nobody measures
- * latency (the nfqueue mode sees no answers) all latencies are equal, and it is random-two.
+ * latency (the nfqueue mode with --connect-patience 0s) all latencies are equal, and it is random-two.
  */
 import type { Endpoint } from '../../model/endpoint.js'
 import { AT_REST, type Balancer, type EndpointStates, type PickContext } from './balancer.js'

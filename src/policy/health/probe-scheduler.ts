@@ -6,6 +6,9 @@
  * part of the interval, and stays so after probes that came sooner. The first probes of endpoints
  * that arrive together follow each other at FIRST_PROBE_MS.
  *
+ * A process that was itself busy finds time-outs due together with the answers that came meanwhile: they
+ * have GRACE_MS to be read first.
+ *
  * Bounds: `maxRunning` probes at once; more wait, each endpoint at most once, in order, and are counted.
  */
 import type { Clock } from '../../lib/clock.js'
@@ -19,6 +22,9 @@ import type { Trend } from './rise-fall.js'
 
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2
 const FIRST_PROBE_MS = 1
+/** A time-out that is noticed this much too late says that we were busy. */
+const LATE_MS = 50
+const GRACE_MS = 50
 
 /** What is probed again and again. */
 export interface ProbeJob {
@@ -168,10 +174,16 @@ export class ProbeScheduler {
       end(unhealthy(messageOf(error)))
       return
     }
-    scheduled.timer = this.#wheel.after(job.timing.timeoutMs, () => {
+    const { timeoutMs } = job.timing
+    const timedOut = (): void => {
       scheduled.timer = undefined
-      const wanted = scheduled.running?.cancel() ?? 'an answer'
-      end(unhealthy(`no ${wanted} within ${formatDuration(job.timing.timeoutMs)}`))
+      const wanted = scheduled.running?.cancel() ?? 'answer'
+      end(unhealthy(`no ${wanted} within ${formatDuration(timeoutMs)}`))
+    }
+    scheduled.timer = this.#wheel.after(timeoutMs, () => {
+      const isLate = this.#options.clock.nowMs() - startedMs > timeoutMs + LATE_MS
+      if (isLate) scheduled.timer = this.#wheel.after(GRACE_MS, timedOut)
+      else timedOut()
     })
   }
 

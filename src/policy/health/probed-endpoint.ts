@@ -105,7 +105,7 @@ function failLater(reason: string, done: ProbeDone): RunningProbe {
   return {
     cancel: () => {
       isCancelled = true
-      return 'a port'
+      return 'port'
     },
   }
 }

@@ -94,6 +94,22 @@ t.test('a probe without an answer is cancelled and is a failure', async (t) => {
   t.equal(scheduler.running, 0)
 })
 
+t.test('a time-out that comes late, for we were busy, lets an answer be read first', async (t) => {
+  const { clock, scheduler, job, pending } = setUp()
+  const one = job({ timeoutMs: 300 }, false)
+  const dead = job({ timeoutMs: 300 }, false)
+  scheduler.add(one)
+  scheduler.add(dead)
+  await clock.advance(50)
+  const [answer] = [...pending]
+  clock.stall(1000)
+  await clock.advance(20)
+  t.strictSame([one.results, dead.results], [[], []])
+  answer!(healthy('ok'))
+  await clock.advance(100)
+  t.strictSame([one.results, dead.results], [['ok'], ['no answer within 300ms']])
+})
+
 t.test('no more run at once than may; the others wait in order and are counted', async (t) => {
   const { clock, scheduler, job, mostRunning } = setUp(4)
   const jobs = Array.from({ length: 20 }, () => job({ timeoutMs: 100 }, false))

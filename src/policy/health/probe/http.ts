@@ -58,17 +58,17 @@ function start(target: ProbeTarget, done: ProbeDone): RunningProbe {
     : requestHttp(options)
   request.once('socket', (socket) => {
     socket.once('connect', () => {
-      wants = isTls ? 'TLS handshake' : 'an HTTP answer'
+      wants = isTls ? 'TLS handshake' : 'HTTP answer'
     })
     socket.once('secureConnect', () => {
-      wants = 'an HTTP answer'
+      wants = 'HTTP answer'
     })
   })
   request.on('error', (error: Error & { code?: string }) => {
     end(unhealthy(reasonOf(error)))
   })
   request.once('response', (response) => {
-    wants = 'the end of the HTTP answer'
+    wants = 'end of the HTTP answer'
     readResponse(response, check, end)
   })
   request.once('upgrade', (response) => {
@@ -102,6 +102,13 @@ function optionsFor({ ip, port, check }: ProbeTarget): RequestOptions {
     headers,
     agent: false,
   }
+}
+
+/** The request as it goes over the wire, of a check without TLS. */
+export function requestHead(target: ProbeTarget): Buffer {
+  const { method = '', path = '', headers = {} } = optionsFor(target)
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}\r\n`)
+  return Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1')
 }
 
 function readResponse(

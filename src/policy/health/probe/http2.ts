@@ -75,7 +75,7 @@ export function startHttp2(
     end(unhealthy('it closed the connection before an answer came'))
   })
   session.once('connect', () => {
-    wants = 'an HTTP/2 answer'
+    wants = 'HTTP/2 answer'
   })
   const authority = check.host ?? address
   send(session, { ...request, headers: { ':authority': authority, ...request.headers } }, end)

@@ -38,7 +38,7 @@ export interface AgentAnswer {
 export type ProbeDone = (result: ProbeResult) => void
 
 export interface RunningProbe {
-  /** Gives up without calling `done`; returns what was being waited for, as `an HTTP answer`. */
+  /** Gives up without calling `done`; returns what was being waited for, as `HTTP answer`. */
   cancel(): string
 }
 

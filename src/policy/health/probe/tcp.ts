@@ -18,7 +18,7 @@ export const startTcpProbe: StartProbe = (target, done) => {
     target,
     {
       ...(send === undefined ? {} : { send }),
-      wants: expectBytes === undefined ? 'an answer' : 'the expected answer',
+      wants: expectBytes === undefined ? 'answer' : 'expected answer',
       read: (talk) => readExpected(talk, expectBytes),
     },
     done,

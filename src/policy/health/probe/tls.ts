@@ -18,7 +18,7 @@ export const startTlsProbe: StartProbe = (target, done) => {
     target,
     {
       tls: { serverName: serverNameOf(check) },
-      wants: 'the expected answer',
+      wants: 'expected answer',
       ...(send === undefined ? {} : { send }),
       opened: (socket) => {
         if (!(socket instanceof TLSSocket)) return undefined

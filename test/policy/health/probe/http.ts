@@ -83,7 +83,7 @@ t.test('endpoints that misbehave', async (t) => {
     reason: 'connection refused',
   })
   const cases: [string, Parameters<typeof listen>[1], RegExp][] = [
-    ['says nothing', () => undefined, /^timeout: an HTTP answer/],
+    ['says nothing', () => undefined, /^timeout: HTTP answer/],
     ['answers garbage', (socket) => socket.end('\x00\x01\x02 no http\r\n\r\n'), /is not HTTP/],
     ['resets', (socket) => socket.resetAndDestroy(), /connection reset/],
     ['ends at once', (socket) => socket.end(), /socket hang up|connection reset/],
@@ -95,7 +95,7 @@ t.test('endpoints that misbehave', async (t) => {
           clearInterval(timer)
         })
       },
-      /^timeout: an HTTP answer|is not HTTP/,
+      /^timeout: HTTP answer|is not HTTP/,
     ],
     [
       'headers without end',
