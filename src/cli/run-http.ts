@@ -12,6 +12,7 @@ import { nodePortAddressesOf } from '../model/node-port-addresses.js'
 import type { NodeState } from '../model/snapshot.js'
 import { HealthCheckNodePorts, type ListenFailure } from '../observe/health-check-node-port.js'
 import { json, plain, serve, type Answer, type Answerer } from '../observe/http-server.js'
+import { hostCheck } from '../observe/host-check.js'
 import type { Events } from '../observe/events.js'
 import type { Explanation } from '../observe/explain/explain.js'
 import { parseQuestion, type Question } from '../observe/explain/question.js'
@@ -65,7 +66,8 @@ export async function serveHttp(context: RunHttpContext): Promise<RunHttp> {
     const bind = config.metricsBindAddress
     const paths = metricsPaths(context)
     const streams = new Map(context.page.streams)
-    const server = { ...common, name: 'metrics', bind, paths, streams }
+    const takesHost = hostCheck(bind, config.metricsAllowedHosts)
+    const server = { ...common, name: 'metrics', bind, paths, streams, takesHost }
     stops.push(await serveOrTell(server, 'FailedToStartMetricServer', context))
   }
   const healthCheckNodePorts = new HealthCheckNodePorts({

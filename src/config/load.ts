@@ -112,6 +112,7 @@ export function runConfigOf(values: OptionValues): RunConfig {
     localhostNodePorts: values.localhostNodePorts,
     healthzBindAddress: values.healthzBindAddress,
     metricsBindAddress: values.metricsBindAddress,
+    metricsAllowedHosts: values.metricsAllowedHosts,
     metricsPerEndpoint: values.metricsPerEndpoint,
     metricsPerServicePort: values.metricsPerServicePort,
     profiling: values.profiling,

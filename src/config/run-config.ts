@@ -129,6 +129,8 @@ export interface RunConfig {
   /** undefined: not served. */
   readonly healthzBindAddress: BindAddress | undefined
   readonly metricsBindAddress: BindAddress | undefined
+  /** Names by which the metrics address may be called, besides those of loopback. */
+  readonly metricsAllowedHosts: readonly string[]
   /** Endpoints, and Service ports, that have metrics of their own. */
   readonly metricsPerEndpoint: number
   readonly metricsPerServicePort: number

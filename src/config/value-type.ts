@@ -28,6 +28,8 @@ export const MAX_TIMER = '596h'
 /** As lib/duration.ts reads it; for the schema only. */
 const DURATION_PATTERN = '^(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$'
 
+/** RFC 1123, 2.1. */
+const HOST_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/i
 /** Names as the API has them (RFC 1123 label, RFC 1035 label). */
 const SERVICE_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 
@@ -126,6 +128,20 @@ export function oneOf<const W extends string>(
       return {
         problem: reason === undefined ? `is unknown (${allowed})` : `${reason} (${allowed})`,
       }
+    },
+  }
+}
+
+/** Names of hosts, separated by commas, each once. */
+export function hostNames(): ValueType<readonly string[]> {
+  return {
+    placeholder: 'NAME[,...]',
+    json: { type: 'array', items: { type: 'string' } },
+    parse: (given) => {
+      const found = given === '' ? [] : given.split(',')
+      const wrong = found.find((one) => !HOST_NAME.test(one))
+      if (wrong !== undefined) return { problem: `is not a name of a host at "${wrong}"` }
+      return { value: [...new Set(found)] }
     },
   }
 }

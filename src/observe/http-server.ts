@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { BindAddress } from '../config/run-config.js'
 import { messageOf, SluiceError } from '../lib/errors.js'
 import { formatAddress } from '../lib/ip-address.js'
+import type { HostCheck } from './host-check.js'
 import type { Logger } from './log.js'
 
 const MAX_CONNECTIONS = 256
@@ -30,6 +31,8 @@ export interface HttpServerOptions {
   readonly bind: BindAddress
   readonly paths: ReadonlyMap<string, Answerer>
   readonly streams?: ReadonlyMap<string, Streamer>
+  /** Which Host headers are answered; absent: all. */
+  readonly takesHost?: HostCheck | undefined
   /** A bind that fails is an error, in place of being tried again every 5 s. */
   readonly hardFail: boolean
   readonly log: Logger
@@ -82,23 +85,31 @@ export function plain(body: string, status = 200): Answer {
 }
 
 async function respond(
-  { name, paths, streams, log }: HttpServerOptions,
+  { name, paths, streams, log, takesHost }: HttpServerOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const [path = '/', query = ''] = (request.url ?? '/').split('?', 2)
   const isRead = request.method === 'GET' || request.method === 'HEAD'
-  const streamer = request.method === 'GET' ? streams?.get(path) : undefined
+  const { host } = request.headers
+  const isCalledSo = takesHost?.(host) ?? true
+  const isStreamed = isCalledSo && request.method === 'GET'
+  const streamer = isStreamed ? streams?.get(path) : undefined
   if (streamer !== undefined) {
     streamer(request, response)
     return
   }
-  const answer = isRead
-    ? await answerOf(paths, path, query).catch((error: unknown) => {
-        log.error({ error: messageOf(error) }, `${name}: ${path} cannot be answered`)
-        return plain('internal error; the log says more\n', 500)
-      })
-    : plain('only GET and HEAD\n', 405)
+  const answer = !isCalledSo
+    ? plain(
+        `this address is not called "${host ?? ''}": --metrics-allowed-hosts has its names\n`,
+        403,
+      )
+    : isRead
+      ? await answerOf(paths, path, query).catch((error: unknown) => {
+          log.error({ error: messageOf(error) }, `${name}: ${path} cannot be answered`)
+          return plain('internal error; the log says more\n', 500)
+        })
+      : plain('only GET and HEAD\n', 405)
   response.writeHead(answer.status, {
     'Content-Type': answer.contentType,
     'Content-Length': Buffer.byteLength(answer.body),

@@ -1,4 +1,5 @@
 /** Small charts as SVG: their looks are the style sheet's. */
+import { linePath } from './line-path.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
 
@@ -6,28 +7,6 @@ export function svg(name: string, attributes: Readonly<Record<string, string>> =
   const element = document.createElementNS(SVG, name)
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value)
   return element
-}
-
-/** The path of a line through the values, oldest first, that ends at the right edge; null is a gap. */
-export function linePath(
-  values: readonly (number | null)[],
-  { width, height, slots, max }: { width: number; height: number; slots: number; max: number },
-): string {
-  const step = width / Math.max(1, slots - 1)
-  const left = width - step * (values.length - 1)
-  let isDrawing = false
-  let path = ''
-  for (const [index, value] of values.entries()) {
-    if (value === null) {
-      isDrawing = false
-      continue
-    }
-    const x = (left + step * index).toFixed(1)
-    const y = (height - 1 - (max === 0 ? 0 : value / max) * (height - 3)).toFixed(1)
-    path += `${isDrawing ? 'L' : 'M'}${x} ${y}`
-    isDrawing = true
-  }
-  return path
 }
 
 /** A chart of one or two lines over the last minutes. */

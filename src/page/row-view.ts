@@ -1,6 +1,7 @@
 /** The lines of the list that can be seen, as elements that are used again and again. */
-import { linePath, svg } from './chart.js'
+import { svg } from './chart.js'
 import { count, duration, rate } from './format.js'
+import { linePath } from './line-path.js'
 import type { Item, Opened } from './row-list.js'
 import { hasProblem } from './store.js'
 
@@ -137,8 +138,11 @@ export class LineView {
     const isBad = state === 'down' || state === 'ejected'
     element.className = `line endpoint${isBad ? ' problem' : ''}${state === 'up' ? '' : ' is-off'}`
     this.#say('name', address, pod)
-    this.#say('vip', [node, zone].filter(Boolean).join(' '))
-    this.#cells.vip.title = ''
+    const place = [node, zone].filter(Boolean).join(' ')
+    // What is wrong is worth more room than the weight: the style sheet gives it both cells.
+    const trouble = reason === '' ? 'connects fail' : reason
+    this.#say('vip', isBad ? `${trouble}${place === '' ? '' : `, ${place}`}` : place)
+    this.#cells.vip.title = isBad ? trouble : ''
     this.#say('balancer', `weight ${weight}`)
     const age = since === '' ? '' : ` ${duration((Date.now() - Date.parse(since)) / 1000)}`
     this.#barText.textContent = `${state}${age}`

@@ -19,7 +19,7 @@ export type StaticRow = readonly [
   inUse: number,
   /** Endpoints that a health check has found down. */
   down: number,
-  /** Endpoints that connections pass over because they did not take one. */
+  /** Further ones that connections pass over because they did not take one. */
   ejected: number,
 ]
 

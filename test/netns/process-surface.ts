@@ -83,6 +83,7 @@ t.test('process surface', { skip: rootOnly }, async (t) => {
   cluster.write([nodeObject(), ...web(endpoints)])
   const proxy = await cluster.startProxy(
     ...['--config', file, '--proxy-mode', 'userspace', '--userspace-capture', 'anyip'],
+    ...['--metrics-allowed-hosts', 'node-a.example'],
   )
   t.teardown(() => proxy.stop())
 
@@ -166,6 +167,14 @@ t.test('process surface', { skip: rootOnly }, async (t) => {
     })
     t.match(configz['kube-sluice.io'], { userspaceCapture: 'anyip', metricsPerEndpoint: 2 })
     t.match(await bodyOnNode(cluster, '/debug/memory'), 'no such path')
+  })
+
+  await t.test('a name that is led to loopback is not answered', async (t) => {
+    const called = (host: string) =>
+      bodyOnNode(cluster, `/proxyMode HTTP/1.1\\r\\nHost: ${host}\\r\\nX: y`)
+    t.equal(await called('localhost:10249'), 'userspace')
+    t.equal(await called('node-a.example'), 'userspace')
+    t.match(await called('evil.example:10249'), 'this address is not called "evil.example:10249"')
   })
 
   await t.test('a changed configuration file is applied live, a broken one is not', async (t) => {

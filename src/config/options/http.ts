@@ -1,6 +1,6 @@
 /** Options: the HTTP endpoints. */
 import { row, RUN, type OptionRow } from '../option-row.js'
-import { bindAddress, integer, switchType } from '../value-type.js'
+import { bindAddress, hostNames, integer, switchType } from '../value-type.js'
 
 const HTTP = { section: 'HTTP endpoints', commands: RUN } as const
 const PORT_FLAG = 'kube-proxy will drop it'
@@ -29,6 +29,11 @@ export const HTTP_OPTIONS = {
       { field: 'metricsBindAddress' },
       { flag: 'metrics-port', read: portOnly('127.0.0.1'), deprecated: PORT_FLAG },
     ],
+  }),
+  metricsAllowedHosts: row('metrics-allowed-hosts', hostNames(), '', {
+    ...HTTP,
+    isRepeatable: true,
+    help: 'names by which browsers and others may call the metrics address, besides addresses and names of loopback; without any, every name is taken at an address that is not loopback',
   }),
   metricsPerEndpoint: row('metrics-per-endpoint', integer(0, 1_000_000), '1000', {
     ...HTTP,

@@ -17,6 +17,7 @@ const MODULES = [
   'chart',
   'feed',
   'format',
+  'line-path',
   'row-list',
   'row-view',
   'store',

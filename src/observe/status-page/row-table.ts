@@ -9,6 +9,7 @@ import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
 import { vipsOf } from '../../model/vip.js'
 import type { CountRow, StaticRow } from '../../page/wire.js'
 import type { StatusInputs } from '../build-status.js'
+import { endpointState } from '../endpoint-state.js'
 
 export const MAX_ROWS = 20_000
 const MAX_VIPS = 8
@@ -191,8 +192,13 @@ function fixedOf(id: number, state: ServicePortState, inputs: RowInputs): Static
   let down = 0
   let ejected = 0
   for (const endpoint of endpoints) {
-    if (inputs.healthOf(servicePort.id, endpoint.id)?.isUp === false) down++
-    if (inputs.ejectedSince(servicePort.id, endpoint.id) !== undefined) ejected++
+    const state = endpointState(endpoint, {
+      isInUse: true,
+      isUp: inputs.healthOf(servicePort.id, endpoint.id)?.isUp,
+      isEjected: inputs.ejectedSince(servicePort.id, endpoint.id) !== undefined,
+    })
+    if (state === 'down') down++
+    else if (state === 'ejected') ejected++
   }
   return [
     id,
