@@ -13,7 +13,7 @@ const files = folders.flatMap((folder) => readdirSync(folder).map((name) => join
 const sources = files.filter((file) => file.endsWith('.c')).sort()
 
 const flags = [
-  '-std=c11 -O2 -g -fPIC -shared -fvisibility=hidden -fstack-protector-strong',
+  '-std=c11 -O2 -g -fPIC -shared -pthread -fvisibility=hidden -fstack-protector-strong',
   '-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes',
   '-Wl,-z,relro,-z,now -DNAPI_VERSION=8',
 ]

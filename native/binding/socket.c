@@ -112,6 +112,22 @@ static napi_value original_destination(napi_env env, napi_callback_info info) {
   return address_value(env, &destination);
 }
 
+/* boundPort(fd): number - the local port of a socket. */
+static napi_value bound_port(napi_env env, napi_callback_info info) {
+  napi_value argument, result = NULL;
+  const char *step = "";
+  uint16_t port;
+  int fd;
+  if (!ks_read_arguments(env, info, 1, &argument) || !ks_read_fd(env, argument, &fd))
+    return NULL;
+  int error = ks_sock_bound_port(fd, &port, &step);
+  if (error)
+    ks_throw_errno(env, error, step);
+  else
+    napi_create_uint32(env, port, &result);
+  return result;
+}
+
 /* raiseFileLimit(wanted): number - the soft RLIMIT_NOFILE now in force. */
 static napi_value raise_file_limit(napi_env env, napi_callback_info info) {
   napi_value argument, result = NULL;
@@ -139,6 +155,7 @@ napi_status ks_binding_socket(napi_env env, napi_value exports) {
       {"closeSocket", NULL, close_socket, NULL, NULL, NULL, attributes, NULL},
       {"setSocketFilter", NULL, set_socket_filter, NULL, NULL, NULL, attributes, NULL},
       {"originalDestination", NULL, original_destination, NULL, NULL, NULL, attributes, NULL},
+      {"boundPort", NULL, bound_port, NULL, NULL, NULL, attributes, NULL},
       {"raiseFileLimit", NULL, raise_file_limit, NULL, NULL, NULL, attributes, NULL},
   };
   return napi_define_properties(env, exports, sizeof(calls) / sizeof(calls[0]), calls);

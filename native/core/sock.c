@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -43,6 +44,29 @@ socklen_t ks_sock_address(const struct ks_address *from, struct sockaddr_storage
   v6->sin6_port = htons(from->port);
   memcpy(&v6->sin6_addr, from->address, 16);
   return sizeof(*v6);
+}
+
+void ks_sock_from_sockaddr(const struct sockaddr_storage *from, struct ks_address *to) {
+  memset(to, 0, sizeof(*to));
+  if (from->ss_family == AF_INET6) {
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
+    to->family = KS_IPV6;
+    memcpy(to->address, &v6->sin6_addr, 16);
+    to->port = ntohs(v6->sin6_port);
+    return;
+  }
+  const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
+  to->family = KS_IPV4;
+  memcpy(to->address, &v4->sin_addr, 4);
+  to->port = ntohs(v4->sin_port);
+}
+
+int ks_sock_keep_alive(int fd, const char **step) {
+  enum { IDLE_SECONDS = 120 };
+  int error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, step);
+  if (!error)
+    error = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1, step);
+  return error ? error : set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, IDLE_SECONDS, step);
 }
 
 static int apply_options(int fd, const struct ks_sock_options *options, const char **step) {
@@ -109,6 +133,17 @@ int ks_sock_set_filter(int fd, const struct sock_filter *filter, uint16_t length
   struct sock_fprog program = {.len = length, .filter = (struct sock_filter *)filter};
   if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
     return fail(step, "setsockopt");
+  return 0;
+}
+
+int ks_sock_bound_port(int fd, uint16_t *port, const char **step) {
+  struct sockaddr_storage name;
+  struct ks_address address;
+  socklen_t length = sizeof(name);
+  if (getsockname(fd, (struct sockaddr *)&name, &length) < 0)
+    return fail(step, "getsockname");
+  ks_sock_from_sockaddr(&name, &address);
+  *port = address.port;
   return 0;
 }
 

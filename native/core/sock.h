@@ -37,6 +37,8 @@ struct ks_sock_options {
 
 /* The kernel's form of an address; returns its length. */
 socklen_t ks_sock_address(const struct ks_address *from, struct sockaddr_storage *to);
+/* The other way round. */
+void ks_sock_from_sockaddr(const struct sockaddr_storage *from, struct ks_address *to);
 
 /*
  * Opens a non-blocking, close-on-exec socket; bound when asked, not listening, not connected. The
@@ -50,6 +52,12 @@ int ks_sock_close(int fd, const char **step);
 /* Replaces the filter of a socket in one step; length 0 detaches it and is fine without one. */
 int ks_sock_set_filter(int fd, const struct sock_filter *filter, uint16_t length,
                        const char **step);
+
+/* TCP_NODELAY, and keep-alive probes after two idle minutes. */
+int ks_sock_keep_alive(int fd, const char **step);
+
+/* The port that a socket is bound to, in host byte order. */
+int ks_sock_bound_port(int fd, uint16_t *port, const char **step);
 
 /* Where an accepted TCP connection was going before nat; -ENOENT when it was not translated. */
 int ks_sock_original_destination(int fd, enum ks_family family, struct ks_address *destination,

@@ -25,20 +25,40 @@ static void opens_bound_nonblocking_sockets(enum ks_family family, bool is_udp) 
   CHECK(fd >= 0);
   CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
   CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-  struct sockaddr_storage name;
-  socklen_t length = sizeof(name);
-  CHECK(getsockname(fd, (struct sockaddr *)&name, &length) == 0);
-  uint16_t port = family == KS_IPV4 ? ((struct sockaddr_in *)&name)->sin_port
-                                    : ((struct sockaddr_in6 *)&name)->sin6_port;
+  uint16_t port = 0;
+  CHECK(ks_sock_bound_port(fd, &port, &step) == 0);
   CHECK(port != 0);
 
-  options.bind.port = ntohs(port);
+  /* In use: so that was the port. */
+  options.bind.port = port;
   CHECK(is_udp || listen(fd, 1) == 0);
   CHECK(ks_sock_open(&options, &step) == -EADDRINUSE);
   CHECK(strcmp(step, "bind") == 0);
   CHECK(ks_sock_close(fd, &step) == 0);
   CHECK(ks_sock_close(fd, &step) == -EBADF);
   CHECK(strcmp(step, "close") == 0);
+  CHECK(ks_sock_bound_port(fd, &port, &step) == -EBADF);
+}
+
+static void addresses_survive_the_way_to_the_kernel_and_back(enum ks_family family) {
+  struct ks_address before = loopback(family), after;
+  struct sockaddr_storage kernel;
+  before.port = 8080;
+  CHECK(ks_sock_address(&before, &kernel) > 0);
+  ks_sock_from_sockaddr(&kernel, &after);
+  CHECK(after.family == family && after.port == 8080);
+  CHECK(memcmp(before.address, after.address, sizeof(after.address)) == 0);
+}
+
+static void probes_idle_connections(void) {
+  const char *step = NULL;
+  struct ks_sock_options options = {.family = KS_IPV4};
+  int fd = ks_sock_open(&options, &step), value = 0;
+  socklen_t length = sizeof(value);
+  CHECK(ks_sock_keep_alive(fd, &step) == 0);
+  CHECK(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, &length) == 0 && value == 1);
+  CHECK(ks_sock_close(fd, &step) == 0);
+  CHECK(ks_sock_keep_alive(fd, &step) == -EBADF && strcmp(step, "setsockopt") == 0);
 }
 
 static void refuses_a_bind_of_the_other_family(void) {
@@ -100,6 +120,9 @@ int main(void) {
     opens_bound_nonblocking_sockets(KS_IPV4, is_udp);
     opens_bound_nonblocking_sockets(KS_IPV6, is_udp);
   }
+  addresses_survive_the_way_to_the_kernel_and_back(KS_IPV4);
+  addresses_survive_the_way_to_the_kernel_and_back(KS_IPV6);
+  probes_idle_connections();
   refuses_a_bind_of_the_other_family();
   attaches_replaces_and_detaches_filters();
   knows_no_destination_of_an_untranslated_socket(KS_IPV4);

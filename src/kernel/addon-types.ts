@@ -7,6 +7,7 @@
  * belong to the caller, are non-blocking and close-on-exec.
  */
 import type { NetfilterAddon } from './netfilter-addon-types.js'
+import type { PumpAddon } from './pump-addon-types.js'
 import type { QueueAddon } from './queue-addon-types.js'
 
 export interface SocketAddressArg {
@@ -35,13 +36,15 @@ export interface OpenSocketArg {
   readonly family: 'IPv4' | 'IPv6'
 }
 
-export interface NativeAddon extends QueueAddon, NetfilterAddon {
+export interface NativeAddon extends QueueAddon, NetfilterAddon, PumpAddon {
   /** Socket with the given options, bound when asked, not listening and not connected. Returns the fd. */
   openSocket(options: OpenSocketArg): number
   /** close(2), for a descriptor that was never handed to Node. */
   closeSocket(fd: number): void
   /** Replaces the socket's filter in one step; an empty program detaches it. */
   setSocketFilter(fd: number, filter: Uint8Array): void
+  /** The local port of a socket. */
+  boundPort(fd: number): number
   /** SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST of an accepted TCP socket. Throws ENOENT when the connection was not translated. */
   originalDestination(fd: number, family: 'IPv4' | 'IPv6'): { address: string; port: number }
   /** Begins a TCP connect; a descriptor, or -errno. `resets`: its close sends a RST. */

@@ -43,6 +43,11 @@ export function setSocketFilter(fd: number, filter: Uint8Array): void {
   })
 }
 
+/** The local port of a bound socket. */
+export function boundPort(fd: number): number {
+  return kernelCall(`port of socket ${fd}`, () => loadAddon().boundPort(fd))
+}
+
 /**
  * Where an accepted TCP connection was going before nat REDIRECT; undefined when it was not
  * translated (SO_ORIGINAL_DST, linux/netfilter_ipv4.h).

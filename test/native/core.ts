@@ -6,7 +6,17 @@ import t from 'tap'
 
 const native = new URL('../../native/', import.meta.url).pathname
 const compiler = process.env['CC'] ?? 'cc'
-const FLAGS = ['-std=c11', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-Wconversion', '-Wshadow']
+const FLAGS = [
+  '-std=c11',
+  '-pthread',
+  '-g',
+  '-O1',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-Wconversion',
+  '-Wshadow',
+]
 const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 const TIMEOUT_MS = 60_000
 

@@ -1,0 +1,103 @@
+/* Connecting to an endpoint, within a time; when it has accepted, the connection is joined. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pump-state.h"
+
+static int64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+uint64_t ks_pump_event_key(const struct ks_connection *connection, int side) {
+  return (uint64_t)(connection->generation & KS_PUMP_GENERATIONS) << 32 |
+         (uint64_t)connection->slot << 1 | (uint64_t)side;
+}
+
+static int watch(struct ks_pump *pump, struct ks_connection *connection, int side) {
+  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                              .data.u64 = ks_pump_event_key(connection, side)};
+  const int fd = connection->sides[side].fd;
+  return epoll_ctl(pump->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static void failed(struct ks_pump *pump, struct ks_connection *connection, int error) {
+  ks_wheel_cancel(&pump->connects, &connection->timer);
+  if (connection->sides[1].fd >= 0)
+    close(connection->sides[1].fd);
+  connection->sides[1].fd = -1;
+  connection->state = KS_CONNECTION_WAITING;
+  pump->waiting++;
+  connection->error = error;
+  ks_pump_publish(pump, connection, KS_PUMP_FAILED, true);
+}
+
+void ks_pump_connect(struct ks_pump *pump, struct ks_connection *connection) {
+  const char *step;
+  struct sockaddr_storage address;
+  struct ks_sock_options options = {
+      .family = connection->to.family,
+      .has_bind = connection->has_source,
+      .bind = connection->source,
+      .is_transparent = connection->has_source,
+      .reuse_address = connection->has_source,
+      .bind_no_port = connection->has_source,
+  };
+  pump->waiting--;
+  connection->state = KS_CONNECTION_CONNECTING;
+  connection->generation++;
+  connection->started_us = now_us();
+  const int fd = ks_sock_open(&options, &step);
+  connection->sides[1] = (struct ks_side){.fd = fd < 0 ? -1 : fd};
+  int error = fd < 0 ? fd : ks_sock_keep_alive(fd, &step);
+  const socklen_t length = ks_sock_address(&connection->to, &address);
+  if (!error && connect(fd, (struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)
+    error = -errno;
+  if (!error)
+    error = watch(pump, connection, 1);
+  if (error)
+    failed(pump, connection, -error);
+  else
+    ks_wheel_set(&pump->connects, &connection->timer, pump->now_ms + connection->timeout_ms);
+}
+
+static void join(struct ks_pump *pump, struct ks_connection *connection, uint32_t events) {
+  struct ks_side *sides = connection->sides;
+  ks_wheel_cancel(&pump->connects, &connection->timer);
+  connection->state = KS_CONNECTION_JOINED;
+  connection->connect_us = (uint32_t)(now_us() - connection->started_us);
+  connection->active_ms = pump->now_ms;
+  ks_wheel_set(&pump->idles, &connection->timer, pump->now_ms + pump->idle_ms);
+  sides[1].can_write = true;
+  sides[1].can_read = (events & (EPOLLIN | EPOLLRDHUP)) != 0;
+  sides[1].has_hung_up = (events & EPOLLRDHUP) != 0;
+  /* The client has waited, so its first bytes are mostly there: read before epoll says so. */
+  sides[0].can_read = sides[0].can_write = true;
+  sides[0].has_hung_up = false;
+  ks_pump_publish(pump, connection, KS_PUMP_CONNECTED, false);
+  if (watch(pump, connection, 0) < 0)
+    ks_pump_end(pump, connection, 3); /* ENOSPC, ENOMEM: it could not be served. */
+  else
+    ks_pump_relay(pump, connection);
+}
+
+void ks_pump_connect_event(struct ks_pump *pump, struct ks_connection *connection,
+                           uint32_t events) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    getsockopt(connection->sides[1].fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    failed(pump, connection, error != 0 ? error : ECONNRESET);
+  } else if ((events & EPOLLOUT) != 0) {
+    join(pump, connection, events);
+  }
+}
+
+void ks_pump_connect_timeout(struct ks_pump *pump, struct ks_connection *connection) {
+  failed(pump, connection, ETIMEDOUT);
+}

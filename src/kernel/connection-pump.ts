@@ -1,0 +1,198 @@
+/**
+ * TCP connections relayed by a native thread. It accepts and reports; whoever holds the pump answers
+ * each connection with an endpoint, or resets it; the bytes never come here.
+ *
+ *   accepted -> connect -> connected .. closed
+ *                       -> failed | returned -> connect again, or reset -> closed
+ *
+ * A connection is its slot, which is reused only after `closed`. Events come in the order in which
+ * they happened, in batches; what is answered during a batch goes back as one batch.
+ */
+import { getSystemErrorName } from 'node:util'
+
+import type { IpFamily } from '../lib/ip-address.js'
+import { formatAddressWords } from '../packet/address-words.js'
+import { loadAddon } from './addon.js'
+import type { NativeAddon, SocketAddressArg } from './addon-types.js'
+import { kernelCall } from './kernel-call.js'
+import type { OpenPumpArg, PumpHandle } from './pump-addon-types.js'
+import {
+  PUMP_COUNTERS,
+  PUMP_RECORD_WORDS,
+  PUMP_VERDICT_WORDS,
+  PumpEvent,
+  PumpVerdict,
+  PumpVerdictWord,
+  PumpWord,
+} from './pump-words.js'
+
+export interface PumpTarget {
+  readonly family: IpFamily
+  /** As packet/address-words.ts has them. */
+  readonly address: Uint32Array
+  readonly port: number
+  /** Connects from this address, which need not be local. */
+  readonly source: Uint32Array | undefined
+  readonly timeoutMs: number
+}
+
+export interface PumpEvents {
+  /** Wants `connect` or `reset`. `destination`: of a redirected connection, from before nat. */
+  accepted(
+    slot: number,
+    listener: number,
+    client: SocketAddressArg,
+    destination: SocketAddressArg | undefined,
+  ): void
+  /** The endpoint has accepted, after this long. */
+  connected(slot: number, connectMs: number): void
+  /** It has not; wants `connect` or `reset`. */
+  failed(slot: number, errnoName: string): void
+  /** It reset the connection before a byte went either way; wants `connect` or `reset`. */
+  returned(slot: number): void
+  closed(slot: number): void
+}
+
+export type PumpCounters = Readonly<Record<(typeof PUMP_COUNTERS)[number], number>>
+
+export interface Pump {
+  /** @param fd a bound socket; the pump's own from now on, unless this throws */
+  listen(fd: number, family: IpFamily, options: { backlog: number; redirected: boolean }): number
+  unlisten(listener: number): void
+  connect(slot: number, target: PumpTarget): void
+  /** Both sides get an RST; `closed` follows. */
+  reset(slot: number): void
+  setTimeouts(idleMs: number, halfClosedMs: number): void
+  counters(): PumpCounters
+  /** Resets everything; no event comes any more. Idempotent. */
+  close(): void
+}
+
+/** Records fetched, and verdicts kept, at once. */
+const BATCH = 256
+
+export class ConnectionPump implements Pump {
+  readonly #addon: NativeAddon
+  readonly #handle: PumpHandle
+  readonly #events: PumpEvents
+  readonly #records = new Uint32Array(BATCH * PUMP_RECORD_WORDS)
+  readonly #verdicts = new Uint32Array(BATCH * PUMP_VERDICT_WORDS)
+  readonly #counters = new Float64Array(PUMP_COUNTERS.length)
+  #verdictCount = 0
+  #isReceiving = false
+  #isClosed = false
+
+  /** @throws SluiceError ERR_ADDON, KernelError */
+  constructor(options: OpenPumpArg, events: PumpEvents) {
+    this.#addon = loadAddon()
+    this.#events = events
+    this.#handle = kernelCall('start pump', () =>
+      this.#addon.openPump(options, () => {
+        this.#receive()
+      }),
+    )
+  }
+
+  listen(fd: number, family: IpFamily, options: { backlog: number; redirected: boolean }): number {
+    return kernelCall(`listen on socket ${fd}`, () =>
+      this.#addon.pumpListen(this.#handle, fd, { family, ...options }),
+    )
+  }
+
+  unlisten(listener: number): void {
+    if (!this.#isClosed) this.#addon.pumpUnlisten(this.#handle, listener)
+  }
+
+  connect(slot: number, { family, address, port, source, timeoutMs }: PumpTarget): void {
+    const at = this.#nextVerdict(slot, PumpVerdict.connect)
+    const words = this.#verdicts
+    words[at + PumpVerdictWord.family] = family === 'IPv4' ? 4 : 6
+    words.set(address, at + PumpVerdictWord.address)
+    words[at + PumpVerdictWord.port] = port
+    words[at + PumpVerdictWord.timeoutMs] = timeoutMs
+    words[at + PumpVerdictWord.hasSource] = source === undefined ? 0 : 1
+    if (source !== undefined) words.set(source, at + PumpVerdictWord.source)
+    if (!this.#isReceiving) this.#flush()
+  }
+
+  reset(slot: number): void {
+    this.#nextVerdict(slot, PumpVerdict.reset)
+    if (!this.#isReceiving) this.#flush()
+  }
+
+  setTimeouts(idleMs: number, halfClosedMs: number): void {
+    if (!this.#isClosed) this.#addon.pumpTimeouts(this.#handle, idleMs, halfClosedMs)
+  }
+
+  counters(): PumpCounters {
+    if (!this.#isClosed) this.#addon.pumpCounters(this.#handle, this.#counters)
+    return Object.fromEntries(
+      PUMP_COUNTERS.map((name, index) => [name, this.#counters[index] ?? 0]),
+    ) as PumpCounters
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#addon.closePump(this.#handle)
+  }
+
+  #nextVerdict(slot: number, verdict: number): number {
+    if (this.#verdictCount === BATCH) this.#flush()
+    const at = this.#verdictCount++ * PUMP_VERDICT_WORDS
+    this.#verdicts[at + PumpVerdictWord.slot] = slot
+    this.#verdicts[at + PumpVerdictWord.verdict] = verdict
+    return at
+  }
+
+  #flush(): void {
+    const count = this.#verdictCount
+    this.#verdictCount = 0
+    if (count > 0 && !this.#isClosed) this.#addon.pumpAnswer(this.#handle, this.#verdicts, count)
+  }
+
+  #receive(): void {
+    this.#isReceiving = true
+    try {
+      // Until none is left: only then is a new one told.
+      while (!this.#isClosed) {
+        const count = this.#addon.pumpReceive(this.#handle, this.#records)
+        for (let i = 0; i < count; i++) this.#tell(i * PUMP_RECORD_WORDS)
+        this.#flush()
+        if (count < BATCH) break
+      }
+    } finally {
+      this.#isReceiving = false
+    }
+  }
+
+  #tell(at: number): void {
+    const words = this.#records
+    const slot = words[at + PumpWord.slot] ?? 0
+    const events = words[at + PumpWord.events] ?? 0
+    if (events & PumpEvent.accepted) this.#tellAccepted(slot, at)
+    if (events & PumpEvent.connected) {
+      this.#events.connected(slot, (words[at + PumpWord.connectMicros] ?? 0) / 1000)
+    }
+    if (events & PumpEvent.failed) {
+      this.#events.failed(slot, getSystemErrorName(-(words[at + PumpWord.errno] ?? 0)))
+    }
+    if (events & PumpEvent.returned) this.#events.returned(slot)
+    if (events & PumpEvent.closed) this.#events.closed(slot)
+  }
+
+  #tellAccepted(slot: number, at: number): void {
+    const words = this.#records
+    const family = words[at + PumpWord.family] ?? 4
+    const client = {
+      address: formatAddressWords(words, at + PumpWord.client, family),
+      port: words[at + PumpWord.clientPort] ?? 0,
+    }
+    const destination = words[at + PumpWord.hasDestination]
+      ? {
+          address: formatAddressWords(words, at + PumpWord.destination, family),
+          port: words[at + PumpWord.destinationPort] ?? 0,
+        }
+      : undefined
+    this.#events.accepted(slot, words[at + PumpWord.listener] ?? 0, client, destination)
+  }
+}
