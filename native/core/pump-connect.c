@@ -37,6 +37,15 @@ static void failed(struct ks_pump *pump, struct ks_connection *connection, int e
   ks_pump_publish(pump, connection, KS_PUMP_FAILED, true);
 }
 
+/* To the end of the patience, or of the time. */
+static void set_timer(struct ks_pump *pump, struct ks_connection *connection) {
+  const int64_t patient_ms = pump->now_ms + connection->patience_ms;
+  connection->connect_due_ms = pump->now_ms + connection->timeout_ms;
+  connection->was_silent = patient_ms >= connection->connect_due_ms;
+  ks_wheel_set(&pump->connects, &connection->timer,
+               connection->was_silent ? connection->connect_due_ms : patient_ms);
+}
+
 void ks_pump_connect(struct ks_pump *pump, struct ks_connection *connection) {
   const char *step;
   struct sockaddr_storage address;
@@ -48,6 +57,8 @@ void ks_pump_connect(struct ks_pump *pump, struct ks_connection *connection) {
       .reuse_address = connection->has_source,
       .bind_no_port = connection->has_source,
   };
+  if (connection->sides[1].fd >= 0)
+    close(connection->sides[1].fd); /* It was silent. */
   pump->waiting--;
   connection->state = KS_CONNECTION_CONNECTING;
   connection->generation++;
@@ -63,7 +74,7 @@ void ks_pump_connect(struct ks_pump *pump, struct ks_connection *connection) {
   if (error)
     failed(pump, connection, -error);
   else
-    ks_wheel_set(&pump->connects, &connection->timer, pump->now_ms + connection->timeout_ms);
+    set_timer(pump, connection);
 }
 
 static void join(struct ks_pump *pump, struct ks_connection *connection, uint32_t events) {
@@ -81,7 +92,7 @@ static void join(struct ks_pump *pump, struct ks_connection *connection, uint32_
   sides[0].has_hung_up = false;
   ks_pump_publish(pump, connection, KS_PUMP_CONNECTED, false);
   if (watch(pump, connection, 0) < 0)
-    ks_pump_end(pump, connection, 3); /* ENOSPC, ENOMEM: it could not be served. */
+    ks_pump_end(pump, connection, KS_PUMP_CUT); /* ENOSPC, ENOMEM: it could not be served. */
   else
     ks_pump_relay(pump, connection);
 }
@@ -99,5 +110,21 @@ void ks_pump_connect_event(struct ks_pump *pump, struct ks_connection *connectio
 }
 
 void ks_pump_connect_timeout(struct ks_pump *pump, struct ks_connection *connection) {
-  failed(pump, connection, ETIMEDOUT);
+  if (connection->was_silent) {
+    failed(pump, connection, ETIMEDOUT);
+    return;
+  }
+  connection->was_silent = true;
+  connection->late_events = 0;
+  connection->state = KS_CONNECTION_SILENT;
+  pump->waiting++;
+  ks_pump_publish(pump, connection, KS_PUMP_SILENT, true);
+}
+
+void ks_pump_connect_wait(struct ks_pump *pump, struct ks_connection *connection) {
+  pump->waiting--;
+  connection->state = KS_CONNECTION_CONNECTING;
+  ks_wheel_set(&pump->connects, &connection->timer, connection->connect_due_ms);
+  if (connection->late_events != 0)
+    ks_pump_connect_event(pump, connection, connection->late_events);
 }

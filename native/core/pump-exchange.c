@@ -109,6 +109,7 @@ static void write_record(const struct ks_connection *connection, uint32_t *recor
     record[KS_PUMP_CONNECT_MICROS] = connection->connect_us;
   /* Only now: while it is open they change. */
   if (connection->events & KS_PUMP_CLOSED) {
+    record[KS_PUMP_END] = connection->end;
     for (int i = 0; i < 2; i++) {
       record[KS_PUMP_BYTES_UP + 2 * i] = (uint32_t)connection->flows[i].bytes;
       record[KS_PUMP_BYTES_UP + 2 * i + 1] = (uint32_t)(connection->flows[i].bytes >> 32);
@@ -143,7 +144,7 @@ static bool is_family(uint32_t family) {
 static bool is_verdict(const struct ks_pump *pump, const uint32_t *words) {
   if (words[KS_PUMP_TO_SLOT] >= pump->slots)
     return false;
-  if (words[KS_PUMP_VERDICT] == KS_PUMP_RESET)
+  if (words[KS_PUMP_VERDICT] == KS_PUMP_RESET || words[KS_PUMP_VERDICT] == KS_PUMP_WAIT)
     return true;
   return words[KS_PUMP_VERDICT] == KS_PUMP_CONNECT && is_family(words[KS_PUMP_TO_FAMILY]) &&
          words[KS_PUMP_TO_PORT] <= UINT16_MAX;
@@ -164,6 +165,7 @@ static void take_verdict(struct ks_pump *pump, const uint32_t *words) {
     connection->source.port = 0;
     connection->has_source = words[KS_PUMP_HAS_SOURCE] != 0;
     connection->timeout_ms = words[KS_PUMP_TIMEOUT_MS];
+    connection->patience_ms = words[KS_PUMP_PATIENCE_MS];
   }
   if (!is_first)
     return;

@@ -212,7 +212,7 @@ static void fail(struct ks_pump *pump, struct ks_connection *connection, int sid
     give_back(pump, connection);
     return;
   }
-  ks_pump_end(pump, connection, 1u << (1 - side));
+  ks_pump_end(pump, connection, KS_PUMP_CUT);
 }
 
 static void again(struct ks_pump *pump, struct ks_connection *connection) {
@@ -241,7 +241,7 @@ void ks_pump_relay(struct ks_pump *pump, struct ks_connection *connection) {
       again(pump, connection);
   }
   if (connection->flows[0].is_passed && connection->flows[1].is_passed)
-    ks_pump_end(pump, connection, 0);
+    ks_pump_end(pump, connection, KS_PUMP_ENDED);
 }
 
 void ks_pump_idle_timeout(struct ks_pump *pump, struct ks_connection *connection) {
@@ -252,7 +252,7 @@ void ks_pump_idle_timeout(struct ks_pump *pump, struct ks_connection *connection
   if (due_ms > pump->now_ms)
     ks_wheel_set(&pump->idles, &connection->timer, due_ms);
   else
-    ks_pump_end(pump, connection, 0);
+    ks_pump_end(pump, connection, KS_PUMP_TIMED_OUT);
 }
 
 static void close_side(struct ks_side *side, bool is_reset) {
@@ -266,20 +266,21 @@ static void close_side(struct ks_side *side, bool is_reset) {
   side->fd = -1;
 }
 
-void ks_pump_end(struct ks_pump *pump, struct ks_connection *connection, unsigned resets) {
-  struct ks_wheel *wheel =
-      connection->state == KS_CONNECTION_CONNECTING ? &pump->connects : &pump->idles;
-  ks_wheel_cancel(wheel, &connection->timer);
-  if (connection->state == KS_CONNECTION_WAITING)
+void ks_pump_end(struct ks_pump *pump, struct ks_connection *connection, enum ks_pump_end end) {
+  const enum ks_connection_state state = connection->state;
+  ks_wheel_cancel(state == KS_CONNECTION_JOINED ? &pump->idles : &pump->connects,
+                  &connection->timer);
+  if (state == KS_CONNECTION_WAITING || state == KS_CONNECTION_SILENT)
     pump->waiting--;
   for (int i = 0; i < 2; i++) {
-    close_side(&connection->sides[i], (resets >> i & 1) != 0);
+    close_side(&connection->sides[i], end == KS_PUMP_CUT);
     give_pipe(pump, &connection->flows[i]);
     free(connection->flows[i].rest);
     connection->flows[i].rest = NULL;
     connection->flows[i].held = 0;
   }
   connection->state = KS_CONNECTION_CLOSED;
+  connection->end = end;
   ks_pump_add(pump, KS_PUMP_OPEN, -1);
   ks_pump_publish(pump, connection, KS_PUMP_CLOSED, false);
 }

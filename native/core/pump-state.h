@@ -23,6 +23,7 @@ enum ks_connection_state {
   KS_CONNECTION_CLOSED,  /* or there was none yet */
   KS_CONNECTION_WAITING, /* for a verdict */
   KS_CONNECTION_CONNECTING,
+  KS_CONNECTION_SILENT, /* still connecting, for a verdict */
   KS_CONNECTION_JOINED,
 };
 
@@ -62,6 +63,9 @@ struct ks_connection {
   struct ks_timer timer; /* `connects` while it connects, `idles` once it is joined */
   int64_t active_ms;
   int64_t started_us; /* of the connect */
+  int64_t connect_due_ms;
+  bool was_silent;
+  uint32_t late_events; /* of epoll, while it is silent */
   struct ks_connection *next_again;
   bool is_again;
   /* Under the lock: */
@@ -71,9 +75,10 @@ struct ks_connection {
   uint32_t listener;
   uint32_t connect_us;
   int error;
+  enum ks_pump_end end;
   bool is_released; /* CLOSED was received, a verdict is still in the list */
   bool has_destination, has_source;
-  uint32_t timeout_ms;
+  uint32_t timeout_ms, patience_ms;
   struct ks_address client, destination; /* set before ACCEPTED */
   struct ks_address to, source;          /* of the verdict */
 };
@@ -154,6 +159,8 @@ void ks_pump_connect(struct ks_pump *pump, struct ks_connection *connection);
 /* Epoll says something about a connect, or its time is over. */
 void ks_pump_connect_event(struct ks_pump *pump, struct ks_connection *connection, uint32_t events);
 void ks_pump_connect_timeout(struct ks_pump *pump, struct ks_connection *connection);
+/* A silent one gets the time that is left. */
+void ks_pump_connect_wait(struct ks_pump *pump, struct ks_connection *connection);
 uint64_t ks_pump_event_key(const struct ks_connection *connection, int side);
 
 /* pump-relay.c */
@@ -161,8 +168,8 @@ uint64_t ks_pump_event_key(const struct ks_connection *connection, int side);
 /* Moves what can be moved. */
 void ks_pump_relay(struct ks_pump *pump, struct ks_connection *connection);
 void ks_pump_idle_timeout(struct ks_pump *pump, struct ks_connection *connection);
-/* Ends a connection in any state; side i is reset when bit i is set in `resets`. */
-void ks_pump_end(struct ks_pump *pump, struct ks_connection *connection, unsigned resets);
+/* Ends a connection in any state. A side that is left is reset when it is KS_PUMP_CUT. */
+void ks_pump_end(struct ks_pump *pump, struct ks_connection *connection, enum ks_pump_end end);
 
 /* pump-pipes.c: the pool. */
 

@@ -66,6 +66,8 @@ static void connection_event(struct ks_pump *pump, uint64_t key, uint32_t events
     relay_event(pump, connection, side, events);
   else if (connection->state == KS_CONNECTION_CONNECTING && side == 1)
     ks_pump_connect_event(pump, connection, events);
+  else if (connection->state == KS_CONNECTION_SILENT && side == 1)
+    connection->late_events |= events;
 }
 
 static void see_to_events(struct ks_pump *pump, const struct epoll_event *events, int count) {
@@ -87,9 +89,12 @@ static void see_to_verdicts(struct ks_pump *pump) {
   while ((connection = ks_pump_next_verdict(pump, &verdict)) != NULL) {
     if (connection->state == KS_CONNECTION_CLOSED)
       continue;
+    const bool is_silent = connection->state == KS_CONNECTION_SILENT;
     if (verdict == KS_PUMP_RESET)
-      ks_pump_end(pump, connection, 3);
-    else if (connection->state == KS_CONNECTION_WAITING)
+      ks_pump_end(pump, connection, KS_PUMP_CUT);
+    else if (verdict == KS_PUMP_WAIT && is_silent)
+      ks_pump_connect_wait(pump, connection);
+    else if (verdict == KS_PUMP_CONNECT && (is_silent || connection->state == KS_CONNECTION_WAITING))
       ks_pump_connect(pump, connection);
   }
   if (pump->is_paused && pump->resume_ms == INT64_MAX &&
@@ -230,7 +235,7 @@ void ks_pump_close(struct ks_pump *pump) {
   for (uint32_t slot = 0; slot < pump->slots; slot++) {
     struct ks_connection *connection = &pump->chunks[slot / KS_PUMP_CHUNK][slot % KS_PUMP_CHUNK];
     if (connection->state != KS_CONNECTION_CLOSED)
-      ks_pump_end(pump, connection, 3);
+      ks_pump_end(pump, connection, KS_PUMP_CUT);
   }
   free_pump(pump);
 }

@@ -43,6 +43,11 @@ enum ks_pump_event {
   /* The endpoint reset it before a byte went either way; the client is as it was: needs a verdict. */
   KS_PUMP_RETURNED = 8,
   KS_PUMP_CLOSED = 16, /* both sides; the slot is free */
+  /*
+   * The connect takes longer than the patience for it: needs a verdict, KS_PUMP_WAIT or another
+   * KS_PUMP_CONNECT, and what comes of it meanwhile is not acted on.
+   */
+  KS_PUMP_SILENT = 32,
 };
 
 /* Words of a record. Addresses are bytes in network order, ports and numbers in host order. */
@@ -58,14 +63,22 @@ enum ks_pump_word {
   KS_PUMP_DESTINATION_PORT = KS_PUMP_DESTINATION + 4,
   KS_PUMP_ERRNO,          /* of FAILED */
   KS_PUMP_CONNECT_MICROS, /* of CONNECTED */
+  KS_PUMP_END,            /* of CLOSED */
   KS_PUMP_BYTES_UP,       /* of CLOSED, from the client; low word, high word */
   KS_PUMP_BYTES_DOWN = KS_PUMP_BYTES_UP + 2,
   KS_PUMP_RECORD_WORDS = KS_PUMP_BYTES_DOWN + 2
 };
 
+enum ks_pump_end {
+  KS_PUMP_ENDED,     /* each side with a FIN */
+  KS_PUMP_CUT,       /* by a reset of one side, or by verdict */
+  KS_PUMP_TIMED_OUT, /* no byte for too long */
+};
+
 enum ks_pump_verdict {
   KS_PUMP_CONNECT = 1,
   KS_PUMP_RESET = 2, /* also of a connection that is open */
+  KS_PUMP_WAIT = 3,  /* for the connect that is silent, as long as it may take */
 };
 
 /* Words of a verdict. */
@@ -76,6 +89,7 @@ enum ks_pump_verdict_word {
   KS_PUMP_TO,
   KS_PUMP_TO_PORT = KS_PUMP_TO + 4,
   KS_PUMP_TIMEOUT_MS,
+  KS_PUMP_PATIENCE_MS, /* as long as the time-out or longer: never silent */
   KS_PUMP_HAS_SOURCE, /* 1: connect from this address (IP_TRANSPARENT), port by the kernel */
   KS_PUMP_SOURCE,
   KS_PUMP_VERDICT_WORDS = KS_PUMP_SOURCE + 4

@@ -128,7 +128,7 @@ static void answer(struct pump *it, uint32_t slot, enum ks_pump_verdict verdict,
   words[KS_PUMP_TO_FAMILY] = KS_IPV4;
   words[KS_PUMP_TO] = to == NULL ? 0 : to->sin_addr.s_addr;
   words[KS_PUMP_TO_PORT] = to == NULL ? 0 : ntohs(to->sin_port);
-  words[KS_PUMP_TIMEOUT_MS] = timeout_ms;
+  words[KS_PUMP_TIMEOUT_MS] = words[KS_PUMP_PATIENCE_MS] = timeout_ms;
   CHECK(ks_pump_answer(it->pump, words, 1, &step) == 0);
 }
 
@@ -184,6 +184,7 @@ static void messages_go_both_ways_and_ends_are_passed_on(void) {
     close(pair.endpoint);
     expect_end(pair.client);
     expect(&it, pair.slot, KS_PUMP_CLOSED, record);
+    CHECK(record[KS_PUMP_END] == KS_PUMP_ENDED);
     CHECK(record[KS_PUMP_BYTES_UP] == 7 && record[KS_PUMP_BYTES_DOWN] == 9 + 13);
     CHECK(pair.slot == 0);
     close(pair.client);
@@ -297,6 +298,83 @@ static void a_connect_that_nobody_answers_times_out(void) {
   close_pump(&it);
 }
 
+/* A verdict whose connect may be silent after 20 ms. */
+static void answer_impatiently(struct pump *it, uint32_t slot, const struct sockaddr_in *to,
+                               uint32_t timeout_ms) {
+  const char *step = NULL;
+  uint32_t words[KS_PUMP_VERDICT_WORDS] = {0};
+  words[KS_PUMP_TO_SLOT] = slot;
+  words[KS_PUMP_VERDICT] = KS_PUMP_CONNECT;
+  words[KS_PUMP_TO_FAMILY] = KS_IPV4;
+  words[KS_PUMP_TO] = to->sin_addr.s_addr;
+  words[KS_PUMP_TO_PORT] = ntohs(to->sin_port);
+  words[KS_PUMP_TIMEOUT_MS] = timeout_ms;
+  words[KS_PUMP_PATIENCE_MS] = 20;
+  CHECK(ks_pump_answer(it->pump, words, 1, &step) == 0);
+}
+
+static void a_silent_connect_is_given_up_or_waited_for(void) {
+  struct pump it;
+  struct sockaddr_in full, accepts;
+  uint32_t record[KS_PUMP_RECORD_WORDS];
+  open_pump(&it, USUAL);
+  int listener = endpoint_socket(&full, 0), other = endpoint_socket(&accepts, 8);
+  int waiting = connected_to(&full);
+  for (int i = 0; i < 2; i++) {
+    int client = connected_to(&it.address);
+    uint32_t slot = expect_accepted(&it);
+    answer_impatiently(&it, slot, &full, 60);
+    expect(&it, slot, KS_PUMP_SILENT, record);
+    if (i == 0) {
+      /* Waited for: its time is over soon. */
+      answer(&it, slot, KS_PUMP_WAIT, NULL, 0);
+      expect(&it, slot, KS_PUMP_FAILED, record);
+      CHECK(record[KS_PUMP_ERRNO] == ETIMEDOUT);
+    }
+    answer_impatiently(&it, slot, &accepts, PATIENCE_MS);
+    int endpoint = accepted_from(other);
+    say(client, endpoint, "hello");
+    /* To wait for one that is not silent changes nothing. */
+    answer(&it, slot, KS_PUMP_WAIT, NULL, 0);
+    say(endpoint, client, "you");
+    answer(&it, slot, KS_PUMP_RESET, NULL, 0);
+    expect_reset(client);
+    expect(&it, slot, KS_PUMP_CONNECTED | KS_PUMP_CLOSED, record);
+    close(client);
+    close(endpoint);
+  }
+  close(waiting);
+  close(listener);
+  close(other);
+  close_pump(&it);
+}
+
+/* It answers while the holder still thinks about it: nothing happens before the verdict. */
+static void what_comes_while_it_is_silent_is_kept(void) {
+  struct pump it;
+  struct sockaddr_in full;
+  uint32_t record[KS_PUMP_RECORD_WORDS];
+  open_pump(&it, USUAL);
+  int listener = endpoint_socket(&full, 0);
+  int waiting = connected_to(&full);
+  int client = connected_to(&it.address);
+  uint32_t slot = expect_accepted(&it);
+  answer_impatiently(&it, slot, &full, 4 * PATIENCE_MS);
+  expect(&it, slot, KS_PUMP_SILENT, record);
+  close(accepted_from(listener));
+  close(waiting);
+  /* Linux repeats the SYN after a second. */
+  int endpoint = accepted_from(listener);
+  CHECK(ks_pump_receive(it.pump, record, 1) == 0);
+  answer(&it, slot, KS_PUMP_WAIT, NULL, 0);
+  say(endpoint, client, "late");
+  close(endpoint);
+  close(client);
+  expect(&it, slot, KS_PUMP_CONNECTED | KS_PUMP_CLOSED, record);
+  close(listener);
+  close_pump(&it);
+}
+
 static void an_endpoint_that_resets_before_a_byte_gives_the_client_back(void) {
   struct pump it;
   struct sockaddr_in address;
@@ -328,6 +406,7 @@ static void a_reset_is_passed_on(void) {
   expect_reset(pair.endpoint);
   expect(&it, pair.slot, KS_PUMP_CLOSED, record);
   close(pair.endpoint);
+  CHECK(record[KS_PUMP_END] == KS_PUMP_CUT);
   /* By verdict, both sides. */
   pair = join(&it);
   answer(&it, pair.slot, KS_PUMP_RESET, NULL, 0);
@@ -366,6 +445,7 @@ static void idle_connections_are_closed(void) {
   expect(&it, pair.slot, KS_PUMP_CLOSED, record);
   close(pair.client);
   close(pair.endpoint);
+  CHECK(record[KS_PUMP_END] == KS_PUMP_TIMED_OUT);
   ks_pump_set_timeouts(it.pump, 60000, 100);
   pair = join(&it);
   CHECK(shutdown(pair.client, SHUT_WR) == 0);
@@ -477,7 +557,7 @@ static void a_verdict_that_is_none_is_refused(void) {
   CHECK(ks_pump_answer(it.pump, words, 1, &step) == -EINVAL);
   int client = connected_to(&it.address);
   words[KS_PUMP_TO_SLOT] = expect_accepted(&it);
-  words[KS_PUMP_VERDICT] = 3;
+  words[KS_PUMP_VERDICT] = 4;
   CHECK(ks_pump_answer(it.pump, words, 1, &step) == -EINVAL);
   words[KS_PUMP_VERDICT] = KS_PUMP_CONNECT;
   CHECK(ks_pump_answer(it.pump, words, 1, &step) == -EINVAL);
@@ -506,6 +586,8 @@ int main(void) {
   }
   a_refused_connect_is_tried_elsewhere();
   a_connect_that_nobody_answers_times_out();
+  a_silent_connect_is_given_up_or_waited_for();
+  what_comes_while_it_is_silent_is_kept();
   an_endpoint_that_resets_before_a_byte_gives_the_client_back();
   a_reset_is_passed_on();
   a_last_answer_is_delivered_before_the_reset();

@@ -184,6 +184,8 @@ function healthConfigOf(values: OptionValues): HealthConfig {
 function userspaceConfigOf(values: OptionValues): UserspaceConfig {
   return {
     capture: values.userspaceCapture,
+    relay: values.userspaceRelay,
+    maxPipes: values.userspaceMaxPipes,
     connectAttempts: values.connectAttempts,
     connectTimeoutMs: values.connectTimeout,
     retryBudgetPercent: values.retryBudget,

@@ -8,6 +8,7 @@ import type { HealthDefaults } from '../policy/health/health-defaults.js'
 
 export type ProxyMode = 'auto' | 'userspace' | 'nfqueue' | 'iptables' | 'ipvs' | 'nftables'
 export type CaptureName = 'anyip' | 'redirect' | 'tproxy'
+export type RelayName = 'splice' | 'copy' | 'node'
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
 export interface BindAddress {
@@ -18,6 +19,10 @@ export interface BindAddress {
 export interface UserspaceConfig {
   /** How a VIP's traffic reaches the relay; `auto` takes tproxy, else anyip, else redirect. */
   readonly capture: CaptureName | 'auto'
+  /** What moves the bytes of TCP: a native thread, or Node's own sockets. */
+  readonly relay: RelayName
+  /** Of the native thread; beyond them it copies. */
+  readonly maxPipes: number
   /** Endpoints tried for one client connection, 1..10. */
   readonly connectAttempts: number
   /** Per try. */

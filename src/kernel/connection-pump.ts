@@ -18,6 +18,7 @@ import { kernelCall } from './kernel-call.js'
 import type { OpenPumpArg, PumpHandle } from './pump-addon-types.js'
 import {
   PUMP_COUNTERS,
+  PUMP_ENDS,
   PUMP_RECORD_WORDS,
   PUMP_VERDICT_WORDS,
   PumpEvent,
@@ -34,7 +35,11 @@ export interface PumpTarget {
   /** Connects from this address, which need not be local. */
   readonly source: Uint32Array | undefined
   readonly timeoutMs: number
+  /** The connect is silent after this; timeoutMs or more: never. */
+  readonly patienceMs: number
 }
+
+export type PumpEnd = (typeof PUMP_ENDS)[number]
 
 export interface PumpEvents {
   /** Wants `connect` or `reset`. `destination`: of a redirected connection, from before nat. */
@@ -50,7 +55,10 @@ export interface PumpEvents {
   failed(slot: number, errnoName: string): void
   /** It reset the connection before a byte went either way; wants `connect` or `reset`. */
   returned(slot: number): void
-  closed(slot: number): void
+  /** The connect takes longer than its patience; wants `wait`, `connect` or `reset`. */
+  silent(slot: number): void
+  /** Bytes: of the client, and of the endpoint. */
+  closed(slot: number, end: PumpEnd, bytesUp: number, bytesDown: number): void
 }
 
 export type PumpCounters = Readonly<Record<(typeof PUMP_COUNTERS)[number], number>>
@@ -60,6 +68,8 @@ export interface Pump {
   listen(fd: number, family: IpFamily, options: { backlog: number; redirected: boolean }): number
   unlisten(listener: number): void
   connect(slot: number, target: PumpTarget): void
+  /** The silent connect gets the time that is left. */
+  wait(slot: number): void
   /** Both sides get an RST; `closed` follows. */
   reset(slot: number): void
   setTimeouts(idleMs: number, halfClosedMs: number): void
@@ -103,15 +113,24 @@ export class ConnectionPump implements Pump {
     if (!this.#isClosed) this.#addon.pumpUnlisten(this.#handle, listener)
   }
 
-  connect(slot: number, { family, address, port, source, timeoutMs }: PumpTarget): void {
+  connect(
+    slot: number,
+    { family, address, port, source, timeoutMs, patienceMs }: PumpTarget,
+  ): void {
     const at = this.#nextVerdict(slot, PumpVerdict.connect)
     const words = this.#verdicts
     words[at + PumpVerdictWord.family] = family === 'IPv4' ? 4 : 6
     words.set(address, at + PumpVerdictWord.address)
     words[at + PumpVerdictWord.port] = port
     words[at + PumpVerdictWord.timeoutMs] = timeoutMs
+    words[at + PumpVerdictWord.patienceMs] = patienceMs
     words[at + PumpVerdictWord.hasSource] = source === undefined ? 0 : 1
     if (source !== undefined) words.set(source, at + PumpVerdictWord.source)
+    if (!this.#isReceiving) this.#flush()
+  }
+
+  wait(slot: number): void {
+    this.#nextVerdict(slot, PumpVerdict.wait)
     if (!this.#isReceiving) this.#flush()
   }
 
@@ -170,6 +189,7 @@ export class ConnectionPump implements Pump {
     const slot = words[at + PumpWord.slot] ?? 0
     const events = words[at + PumpWord.events] ?? 0
     if (events & PumpEvent.accepted) this.#tellAccepted(slot, at)
+    if (events & PumpEvent.silent) this.#events.silent(slot)
     if (events & PumpEvent.connected) {
       this.#events.connected(slot, (words[at + PumpWord.connectMicros] ?? 0) / 1000)
     }
@@ -177,7 +197,15 @@ export class ConnectionPump implements Pump {
       this.#events.failed(slot, getSystemErrorName(-(words[at + PumpWord.errno] ?? 0)))
     }
     if (events & PumpEvent.returned) this.#events.returned(slot)
-    if (events & PumpEvent.closed) this.#events.closed(slot)
+    if (events & PumpEvent.closed) {
+      const end = PUMP_ENDS[words[at + PumpWord.end] ?? 0] ?? 'closed'
+      const up = this.#bytes(at + PumpWord.bytesUp)
+      this.#events.closed(slot, end, up, this.#bytes(at + PumpWord.bytesDown))
+    }
+  }
+
+  #bytes(at: number): number {
+    return (this.#records[at] ?? 0) + (this.#records[at + 1] ?? 0) * 2 ** 32
   }
 
   #tellAccepted(slot: number, at: number): void {

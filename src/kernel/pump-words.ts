@@ -4,7 +4,14 @@
  */
 
 /** Bits of the word `events`. */
-export const PumpEvent = { accepted: 1, connected: 2, failed: 4, returned: 8, closed: 16 } as const
+export const PumpEvent = {
+  accepted: 1,
+  connected: 2,
+  failed: 4,
+  returned: 8,
+  closed: 16,
+  silent: 32,
+} as const
 
 export const PumpWord = {
   slot: 0,
@@ -19,14 +26,15 @@ export const PumpWord = {
   destinationPort: 14,
   errno: 15,
   connectMicros: 16,
+  end: 17,
   /** Low word, high word. */
-  bytesUp: 17,
-  bytesDown: 19,
+  bytesUp: 18,
+  bytesDown: 20,
 } as const
 
-export const PUMP_RECORD_WORDS = 21
+export const PUMP_RECORD_WORDS = 22
 
-export const PumpVerdict = { connect: 1, reset: 2 } as const
+export const PumpVerdict = { connect: 1, reset: 2, wait: 3 } as const
 
 export const PumpVerdictWord = {
   slot: 0,
@@ -36,11 +44,15 @@ export const PumpVerdictWord = {
   address: 3,
   port: 7,
   timeoutMs: 8,
-  hasSource: 9,
-  source: 10,
+  patienceMs: 9,
+  hasSource: 10,
+  source: 11,
 } as const
 
-export const PUMP_VERDICT_WORDS = 14
+export const PUMP_VERDICT_WORDS = 15
+
+/** In the order of `enum ks_pump_end`: by a FIN of each side; by a reset, or cut; for want of bytes. */
+export const PUMP_ENDS = ['closed', 'reset', 'timed-out'] as const
 
 /** In the order of `enum ks_pump_counter`. */
 export const PUMP_COUNTERS = [

@@ -30,6 +30,9 @@ class Recorder implements PumpEvents {
   returned(...args: unknown[]): void {
     this.#record('returned', args)
   }
+  silent(...args: unknown[]): void {
+    this.#record('silent', args)
+  }
   closed(...args: unknown[]): void {
     this.#record('closed', args)
   }
@@ -73,6 +76,7 @@ function target(server: Server): PumpTarget {
     port,
     source: undefined,
     timeoutMs: 5000,
+    patienceMs: 5000,
   }
 }
 
@@ -117,7 +121,8 @@ for (const family of ['IPv4', 'IPv6'] as const) {
       client.on('data', (chunk: Buffer) => (bytes += chunk.length))
       await once(client, 'end')
       t.equal(bytes, 200_000)
-      await events.next('closed')
+      const [, end, up, down] = await events.next('closed')
+      t.same([end, up, down], ['closed', 200_000, 200_000])
     }
     const { open, accepts, bytesCopied, bytesSpliced } = pump.counters()
     t.same([open, accepts, bytesCopied + bytesSpliced], [0, 2, 800_000])
@@ -138,7 +143,32 @@ t.test('says why a connect failed, and tries again', async (t) => {
   await events.next('connected')
   t.equal(String((await once(client, 'data'))[0]), 'here')
   client.end()
-  t.same(await events.next('closed'), [slot])
+  t.same(await events.next('closed'), [slot, 'closed', 0, 4])
+})
+
+t.test('says that a connect is silent, and waits for it', async (t) => {
+  const { events, pump, host, port } = startPump(t)
+  connect(port, host).on('error', () => undefined)
+  const [slot] = await events.next('accepted')
+  // Another pump that may hold nobody: its listener's accept queue of one is full after two.
+  const full = new ConnectionPump({ ...OPTIONS, maxWaiting: 0 }, new Recorder())
+  t.teardown(() => {
+    full.close()
+  })
+  const fd = openSocket({ type: 'tcp', family: 'IPv4', bind: { address: host, port: 0 } })
+  const fullPort = boundPort(fd)
+  full.listen(fd, 'IPv4', { backlog: 0, redirected: false })
+  const first = connect(fullPort, host).on('error', () => undefined)
+  await once(first, 'connect')
+  const address = addressWords(host)
+  const times = { timeoutMs: 80, patienceMs: 20 }
+  pump.connect(slot as number, {
+    ...{ family: 'IPv4', address, port: fullPort, source: undefined },
+    ...times,
+  })
+  t.same(await events.next('silent'), [slot])
+  pump.wait(slot as number)
+  t.same(await events.next('failed'), [slot, 'ETIMEDOUT'])
 })
 
 t.test('gives a client back that an endpoint did not want', async (t) => {
@@ -152,7 +182,7 @@ t.test('gives a client back that an endpoint did not want', async (t) => {
   const failed = once(client, 'error')
   pump.reset(slot as number)
   t.match(await failed.catch((error: unknown) => [error]), [{ code: 'ECONNRESET' }])
-  t.same(await events.next('closed'), [slot])
+  t.same(await events.next('closed'), [slot, 'reset', 0, 0])
 })
 
 t.test('closes what it has, and no event comes after that', async (t) => {

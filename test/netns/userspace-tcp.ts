@@ -91,8 +91,17 @@ const byName = (counts: Record<string, number>) => {
 const spread = (counts: Record<string, number>) =>
   Math.max(...Object.values(counts)) - Math.min(...Object.values(counts))
 
-for (const capture of ['anyip', 'tproxy', 'redirect'] as const) {
-  t.test(`userspace by ${capture}`, { skip: rootOnly }, async (t) => {
+const WAYS = [
+  { capture: 'anyip', relay: 'splice' },
+  { capture: 'tproxy', relay: 'splice' },
+  { capture: 'redirect', relay: 'splice' },
+  // Where Node's sockets and the native thread differ most: a foreign source, the destination before nat.
+  { capture: 'tproxy', relay: 'node' },
+  { capture: 'redirect', relay: 'node' },
+] as const
+
+for (const { capture, relay } of WAYS) {
+  t.test(`userspace by ${capture}, ${relay}`, { skip: rootOnly }, async (t) => {
     const cluster = await startCluster(3)
     t.teardown(() => cluster.close())
     const { client, node, pods } = cluster
@@ -141,7 +150,9 @@ for (const capture of ['anyip', 'tproxy', 'redirect'] as const) {
       service('dead', { clusterIP: '10.96.0.17' }),
       slice('dead', endpoints, { port: 9, protocol: 'TCP' }),
     ])
-    const proxy = await cluster.startProxy('--userspace-capture', capture)
+    const proxy = await cluster.startProxy(
+      ...['--userspace-capture', capture, '--userspace-relay', relay],
+    )
     t.teardown(() => proxy.stop('SIGKILL'))
 
     await t.test('10,000 connections over three endpoints spread within 1', async (t) => {

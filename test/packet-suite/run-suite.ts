@@ -28,6 +28,7 @@ export interface SuiteRun {
   readonly mode: ModeName
   readonly network: SuiteNetwork
   readonly configuration: ConfigurationName
+  readonly extraFlags?: readonly string[]
 }
 
 interface AskedCase {
@@ -50,7 +51,10 @@ export async function runConfiguration(run: SuiteRun): Promise<CaseResult[]> {
   const { flags } = CONFIGURATIONS[run.configuration]
   const tools = mode.tools === undefined ? undefined : toolsFolder(mode.tools)
   const folders = tools === undefined ? [] : [tools.path]
-  const proxy = await cluster.startPlainProxy([...flags, ...mode.flags], folders)
+  const proxy = await cluster.startPlainProxy(
+    [...flags, ...mode.flags, ...(run.extraFlags ?? [])],
+    folders,
+  )
   try {
     const asked = services.flatMap((numbered) =>
       casesOf(numbered).flatMap((one) => spread(one, numbered.number, run.mode)),

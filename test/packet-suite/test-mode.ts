@@ -7,13 +7,16 @@ import { type ModeName, modeOf } from './modes.js'
 import { rootOnly, startNetwork } from './network.js'
 import { runConfiguration } from './run-suite.js'
 
-export function testMode(t: TAP, mode: ModeName): void {
+/** @param extraFlags what must make no difference */
+export function testMode(t: TAP, mode: ModeName, extraFlags: readonly string[] = []): void {
   const skip = rootOnly || missingTools(modeOf(mode).tools)
-  t.test(mode, { skip, timeout: 170_000 }, async (t) => {
+  t.test([mode, ...extraFlags].join(' '), { skip, timeout: 170_000 }, async (t) => {
     const network = await startNetwork()
     t.teardown(() => network.cluster.close())
     for (const configuration of Object.keys(CONFIGURATIONS) as ConfigurationName[]) {
-      for (const { name, problems } of await runConfiguration({ mode, network, configuration })) {
+      for (const { name, problems } of await runConfiguration({
+        ...{ mode, network, configuration, extraFlags },
+      })) {
         t.same(problems, [], name)
       }
     }

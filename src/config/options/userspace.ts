@@ -1,11 +1,19 @@
 /** Options: the userspace mode. */
 import { row, RUN, type OptionRow } from '../option-row.js'
-import { duration, integer } from '../value-type.js'
+import { duration, integer, oneOf } from '../value-type.js'
 
 const TCP = { section: 'Userspace mode: TCP', commands: RUN } as const
 const UDP = { section: 'Userspace mode: UDP', commands: RUN } as const
 
 export const USERSPACE_OPTIONS = {
+  userspaceRelay: row('userspace-relay', oneOf(['splice', 'copy', 'node']), 'splice', {
+    ...TCP,
+    help: "what moves the bytes: splice and copy are a native thread, which leaves streams of bulk in the kernel (splice) or copies everything (copy); node is Node's own sockets",
+  }),
+  userspaceMaxPipes: row('userspace-max-pipes', integer(0, 100_000), '512', {
+    ...TCP,
+    help: 'pipes that splice may have open, of two descriptors and up to 256 KiB each; further streams are copied',
+  }),
   connectAttempts: row('connect-attempts', integer(1, 10), '3', {
     ...TCP,
     help: 'endpoints tried for one connection of a client',

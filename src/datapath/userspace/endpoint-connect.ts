@@ -5,37 +5,52 @@
  * and never learns of an endpoint that did not answer.
  *
  * One instance serves one connection. Exactly one call of `done` ends it, unless `cancel` came first;
- * `again` starts it anew.
+ * `again` starts it anew. How a connect is made is the dialer's business.
  */
-import type { Socket } from 'node:net'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { EndpointPicker, NewConnection, Pick as Picked } from '../../policy/endpoint-picker.js'
 import type { RetryBudget } from '../../policy/retry-budget.js'
-import type { Clock } from '../../lib/clock.js'
 import type { ServicePortCounts } from '../../observe/traffic.js'
 
 export interface ConnectServices {
   readonly picker: EndpointPicker
   readonly budget: RetryBudget
-  readonly clock: Clock
   /** Endpoints tried for one client connection. */
   readonly attempts: number
   /** Per try. */
   readonly timeoutMs: number
-  /** Starts a connect; the socket reports by its events. May throw. */
-  readonly connect: (endpoint: Endpoint, connection: NewConnection) => Socket
   /** Client connections now, those that wait for an endpoint included. */
   readonly openConnections: () => number
 }
 
-/** From here on the picker is to be told when the connection has closed. */
-export interface Connected {
-  readonly socket: Socket
-  readonly endpoint: Endpoint
+export interface DialTimes {
+  /** The connect has failed after this. */
+  readonly timeoutMs: number
+  /** It is silent after this; timeoutMs or more: never. */
+  readonly patienceMs: number
 }
 
-/** undefined: no endpoint could serve the connection. */
-export type ConnectDone = (result: Connected | undefined) => void
+/** Makes the connects of one connection, one at a time. */
+export interface Dialer {
+  /** Starts a connect; later, not before this has returned, it tells `events` how it went. May throw. */
+  dial(endpoint: Endpoint, times: DialTimes, events: DialEvents): void
+  /** A silent connect gets the time that is left. */
+  keepOn(): void
+  /** The connect under way is given up, if there is one: its events must not come any more. */
+  hangUp(): void
+  /**
+   * Connected: from here on the picker is to be told when the connection has closed. Undefined: no
+   * endpoint could serve it.
+   */
+  done(endpoint: Endpoint | undefined): void
+}
+
+export interface DialEvents {
+  connected(latencyMs: number): void
+  failed(errnoName: string): void
+  /** Wants `keepOn`, `hangUp` or another `dial`; until then nothing else comes of this connect. */
+  silent(): void
+}
 
 /** errno names that speak of this host, not of the endpoint: no reason to think less of it. */
 const LOCAL_FAILURES: ReadonlySet<string> = new Set([
@@ -49,16 +64,14 @@ const LOCAL_FAILURES: ReadonlySet<string> = new Set([
   'EPERM',
 ])
 
-export class EndpointConnect {
+export class EndpointConnect implements DialEvents {
   readonly #services: ConnectServices
   readonly #connection: NewConnection
   readonly #counts: ServicePortCounts
-  readonly #done: ConnectDone
+  readonly #dialer: Dialer
   readonly #tried: Endpoint[] = []
-  #socket: Socket | undefined
   /** Where a connect is under way. */
   #connecting: Endpoint | undefined
-  #timer: NodeJS.Timeout | undefined
   #holdsRetry = false
   /** The try under way counts as failed already. */
   #isSilent = false
@@ -67,12 +80,12 @@ export class EndpointConnect {
     services: ConnectServices,
     connection: NewConnection,
     counts: ServicePortCounts,
-    done: ConnectDone,
+    dialer: Dialer,
   ) {
     this.#services = services
     this.#connection = connection
     this.#counts = counts
-    this.#done = done
+    this.#dialer = dialer
   }
 
   /** Endpoints tried so far. */
@@ -89,7 +102,7 @@ export class EndpointConnect {
    * The endpoint reset the connection before a byte went either way: as good as refused. Goes on with
    * the next endpoint and calls `done` once more.
    */
-  again({ endpoint }: Pick<Connected, 'endpoint'>): void {
+  again(endpoint: Endpoint): void {
     this.#failed(endpoint, 'ECONNRESET')
   }
 
@@ -97,59 +110,28 @@ export class EndpointConnect {
   cancel(): void {
     this.#endTry()
     this.#release()
-    this.#drop()
+    this.#dialer.hangUp()
   }
 
-  #pick(): Picked {
-    return this.#services.picker.pick(this.#connection, this.#tried)
+  connected(latencyMs: number): void {
+    const endpoint = this.#connecting
+    if (endpoint === undefined) return
+    const { picker } = this.#services
+    picker.latency(this.#connection.servicePortId, endpoint, latencyMs)
+    picker.answered(this.#connection, endpoint)
+    picker.connected(this.#connection, endpoint)
+    this.#connecting = undefined
+    this.#finish(endpoint)
   }
 
-  #try(pick: Picked): void {
-    const { picker, clock, connect, timeoutMs } = this.#services
-    if (pick.verdict !== 'endpoint') {
-      this.#finish(undefined)
-      return
-    }
-    const { endpoint } = pick
-    this.#tried.push(endpoint)
-    picker.opened(this.#connection.servicePortId, endpoint)
-    this.#connecting = endpoint
-    const startedMs = clock.nowMs()
-    let socket: Socket
-    try {
-      socket = connect(endpoint, this.#connection)
-    } catch (error) {
-      this.#failed(endpoint, errnoNameOf(error))
-      return
-    }
-    this.#socket = socket
-    const patienceMs = picker.patienceMs(this.#connection.servicePortId, endpoint) ?? timeoutMs
-    // One timer a try: Node keeps those of one duration in one list, so it costs next to nothing.
-    this.#timer = setTimeout(
-      () => {
-        if (this.#socket !== socket) return
-        if (patienceMs >= timeoutMs) this.#failed(endpoint, 'ETIMEDOUT')
-        else this.#silent(endpoint, timeoutMs - patienceMs)
-      },
-      Math.min(Math.ceil(patienceMs), timeoutMs),
-    )
-    socket.on('error', (error) => {
-      // After the connect succeeded, or was given up, errors are somebody else's business.
-      if (this.#socket === socket) this.#failed(endpoint, errnoNameOf(error))
-    })
-    socket.once('connect', () => {
-      if (this.#socket !== socket) return
-      picker.latency(this.#connection.servicePortId, endpoint, clock.nowMs() - startedMs)
-      picker.answered(this.#connection, endpoint)
-      picker.connected(this.#connection, endpoint)
-      this.#connecting = undefined
-      this.#finish({ socket, endpoint })
-    })
+  failed(errnoName: string): void {
+    if (this.#connecting !== undefined) this.#failed(this.#connecting, errnoName)
   }
 
   /** Longer than it usually takes: another one is tried if there is one, else it gets the time that is left. */
-  #silent(endpoint: Endpoint, leftMs: number): void {
-    this.#blame(endpoint)
+  silent(): void {
+    if (this.#connecting === undefined) return
+    this.#blame(this.#connecting)
     this.#isSilent = true
     const wasRetry = this.#holdsRetry
     const isLast = this.#tried.length >= this.#services.attempts
@@ -157,22 +139,43 @@ export class EndpointConnect {
       const pick = this.#pick()
       if (pick.verdict === 'endpoint') {
         this.#endTry()
-        this.#drop()
+        this.#dialer.hangUp()
         this.#retry(pick)
         return
       }
       if (!wasRetry) this.#release()
     }
-    this.#timer = setTimeout(() => {
-      this.#failed(endpoint, 'ETIMEDOUT')
-    }, leftMs)
+    this.#dialer.keepOn()
+  }
+
+  #pick(): Picked {
+    return this.#services.picker.pick(this.#connection, this.#tried)
+  }
+
+  #try(pick: Picked): void {
+    const { picker, timeoutMs } = this.#services
+    if (pick.verdict !== 'endpoint') {
+      this.#finish(undefined)
+      return
+    }
+    const { endpoint } = pick
+    const { servicePortId } = this.#connection
+    this.#tried.push(endpoint)
+    picker.opened(servicePortId, endpoint)
+    this.#connecting = endpoint
+    const patienceMs = Math.ceil(picker.patienceMs(servicePortId, endpoint) ?? timeoutMs)
+    try {
+      this.#dialer.dial(endpoint, { timeoutMs, patienceMs }, this)
+    } catch (error) {
+      this.#failed(endpoint, errnoNameOf(error))
+    }
   }
 
   #failed(endpoint: Endpoint, errnoName: string): void {
     const isBlamed = this.#isSilent
     this.#endTry()
     this.#release()
-    this.#drop()
+    this.#dialer.hangUp()
     if (!isBlamed && !LOCAL_FAILURES.has(errnoName)) this.#blame(endpoint)
     if (this.#mayRetry()) this.#retry(this.#pick())
     else this.#finish(undefined)
@@ -195,26 +198,18 @@ export class EndpointConnect {
     this.#services.picker.connectFailed(this.#connection, endpoint)
   }
 
-  #finish(result: Connected | undefined): void {
+  #finish(endpoint: Endpoint | undefined): void {
     this.#endTry()
     this.#release()
-    this.#socket = undefined
-    this.#done(result)
+    this.#dialer.done(endpoint)
   }
 
   #endTry(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
     if (this.#connecting !== undefined) {
       this.#services.picker.closed(this.#connection.servicePortId, this.#connecting)
       this.#connecting = undefined
     }
     this.#isSilent = false
-  }
-
-  #drop(): void {
-    this.#socket?.destroy()
-    this.#socket = undefined
   }
 
   #release(): void {
@@ -223,7 +218,8 @@ export class EndpointConnect {
   }
 }
 
-function errnoNameOf(error: unknown): string {
+/** Of anything that was thrown or emitted. */
+export function errnoNameOf(error: unknown): string {
   if (error instanceof Error) {
     const { errnoName, code } = error as { errnoName?: unknown; code?: unknown }
     if (typeof errnoName === 'string') return errnoName

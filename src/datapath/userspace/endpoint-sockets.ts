@@ -34,7 +34,7 @@ export class EndpointSockets {
 
   /** A TCP socket that is connecting; failure is its 'error' event. Throws KernelError. */
   readonly connectTcp = (endpoint: Endpoint, connection: NewConnection): Socket => {
-    const source = this.#sourceFor(endpoint, connection)
+    const source = this.sourceFor(endpoint, connection)
     const to = { host: endpoint.ip, port: endpoint.port, allowHalfOpen: true, noDelay: true }
     if (source === undefined) {
       return connect({ ...to, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_AFTER_MS })
@@ -54,7 +54,7 @@ export class EndpointSockets {
 
   /** A UDP socket that is connecting ('connect' follows). Throws KernelError. */
   readonly connectUdp = (endpoint: Endpoint, connection: NewConnection): DatagramSocket => {
-    const source = this.#sourceFor(endpoint, connection)
+    const source = this.sourceFor(endpoint, connection)
     const socket = newDatagramSocket(endpoint.ip)
     if (source === undefined) {
       socket.connect(endpoint.port, endpoint.ip)
@@ -72,7 +72,7 @@ export class EndpointSockets {
   }
 
   /** The client's address when the endpoint is to see it, undefined for the node's own. */
-  #sourceFor(endpoint: Endpoint, connection: NewConnection): string | undefined {
+  readonly sourceFor = (endpoint: Endpoint, connection: NewConnection): string | undefined => {
     const { keepsClientAddress, picker, clientSource, masqueradeAll } = this.#options
     if (!keepsClientAddress || connection.source === 'node') return undefined
     // An endpoint in the host network answers by OUTPUT, where nothing diverts it to the relay.

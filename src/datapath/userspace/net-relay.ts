@@ -1,31 +1,31 @@
-/**
- * Relays TCP connections from a VIP's listener to endpoints. Accepting never waits for a connect:
- * each connection finds its endpoint by itself (endpoint-connect.ts), meanwhile nothing is read
- * from the client, so nothing is buffered here either.
- *
- * Bound: `maxConnections`; more are reset and counted.
- */
+/** Relays TCP connections with Node's own sockets, for where there is no native addon. */
 import type { Socket } from 'node:net'
+import type { Clock } from '../../lib/clock.js'
+import type { Endpoint } from '../../model/endpoint.js'
+import type { ServicePortCounts } from '../../observe/traffic.js'
 import type { NewConnection } from '../../policy/endpoint-picker.js'
-import type { ServicePortCounts, Traffic } from '../../observe/traffic.js'
-import { formatAddress } from '../../lib/ip-address.js'
-import type {
-  ConnectionLog,
-  ConnectionOutcome,
-  ConnectionRecord,
-} from '../../observe/connection-log.js'
+import type { IpFamily } from '../../lib/ip-address.js'
+import type { ConnectionOutcome, ConnectionRecord } from '../../observe/connection-log.js'
 import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'
-import type { ClientSource } from './client-source.js'
-import { EndpointConnect, type Connected, type ConnectServices } from './endpoint-connect.js'
-import { joinSockets, type JoinTimeouts } from './join-sockets.js'
+import { EndpointConnect } from './endpoint-connect.js'
+import { joinSockets } from './join-sockets.js'
+import { NetDialer, type Connected } from './net-dialer.js'
+import { RedirectNetListener, VipNetListener } from './net-listener.js'
+import {
+  connectionTo,
+  recordOf,
+  type ServedVip,
+  type ServesDestination,
+  type ServesVip,
+  type TcpRelay,
+  type TcpRelayOptions,
+} from './tcp-relay.js'
 import type { PlannedVip } from './vip-plan.js'
 
-export interface TcpRelayOptions extends JoinTimeouts {
-  readonly services: ConnectServices
-  readonly clientSource: ClientSource
-  readonly traffic: Traffic
-  readonly maxConnections: number
-  readonly log: ConnectionLog | undefined
+export interface NetRelayParts {
+  readonly clock: Clock
+  /** Starts a connect; the socket reports by its events. May throw. */
+  readonly connect: (endpoint: Endpoint, connection: NewConnection) => Socket
 }
 
 interface Client {
@@ -43,54 +43,61 @@ interface JoinOutcome {
   readonly untouched: () => void
 }
 
-export class TcpRelay {
+export class NetRelay implements TcpRelay {
   readonly #options: TcpRelayOptions
+  readonly #parts: NetRelayParts
   /** Every client that is connected. */
   readonly #clients = new Map<Socket, Client>()
   #onIdle: (() => void) | undefined
 
-  constructor(options: TcpRelayOptions) {
+  constructor(options: TcpRelayOptions, parts: NetRelayParts) {
     this.#options = options
+    this.#parts = parts
   }
+
+  readonly pipesMissed = 0
 
   get connectionCount(): number {
     return this.#clients.size
   }
 
-  /** VIP addresses that connections were made to and still use. O(n). */
   addressesInUse(): ReadonlySet<string> {
     return new Set([...this.#clients.values()].map(({ vipAddress }) => vipAddress))
   }
 
+  vipListener(vip: PlannedVip, serves: ServesVip): VipNetListener {
+    return new VipNetListener(vip, (client) => {
+      this.#accept(client, serves(client.remoteAddress ?? ''))
+    })
+  }
+
+  redirectListener(family: IpFamily, serves: ServesDestination): RedirectNetListener {
+    return new RedirectNetListener(family, (client, destination) => {
+      this.#accept(client, serves(destination, client.remoteAddress ?? ''))
+    })
+  }
+
   /** Takes a connection that was just accepted (paused, half-open allowed) on the VIP. */
-  accept(
-    client: Socket,
-    vip: Pick<PlannedVip, 'servicePortId' | 'kind' | 'address' | 'port'>,
-  ): void {
-    const { traffic, clientSource, maxConnections } = this.#options
+  #accept(client: Socket, vip: ServedVip | undefined): void {
+    const { traffic, clientSource, maxConnections, log } = this.#options
     const { remoteAddress, remotePort } = client
     if (remoteAddress === undefined || remotePort === undefined) {
       client.destroy() // It was reset while it waited to be accepted.
       return
     }
+    if (vip === undefined) {
+      client.resetAndDestroy()
+      return
+    }
     const counts = traffic.servicePort(vip.servicePortId)
-    const record = this.#options.log?.begin(vip.servicePortId, () => ({
-      client: formatAddress(remoteAddress, remotePort),
-      vip: formatAddress(vip.address, vip.port),
-    }))
+    const peer = { address: remoteAddress, port: remotePort }
+    const record = recordOf(log, vip, peer)
     if (this.#clients.size >= maxConnections) {
       traffic.rejectedByLimit++
       counts.failedConnections++
       record?.end('limit', { endpoint: undefined, attempts: 0 })
       client.resetAndDestroy()
       return
-    }
-    const connection: NewConnection = {
-      servicePortId: vip.servicePortId,
-      kind: vip.kind,
-      source: clientSource.of(remoteAddress),
-      clientIp: remoteAddress,
-      clientPort: remotePort,
     }
     const entry: Client = {
       vipAddress: vip.address,
@@ -100,43 +107,49 @@ export class TcpRelay {
       record,
     }
     this.#clients.set(client, entry)
-    this.#serve(client, entry, connection)
+    this.#serve(client, entry, connectionTo(vip, peer, clientSource))
   }
 
   #serve(client: Socket, entry: Client, connection: NewConnection): void {
     const { services, traffic } = this.#options
+    const { clock, connect } = this.#parts
     const counts = traffic.servicePort(connection.servicePortId)
-    const connect = new EndpointConnect(services, connection, counts, (result) => {
-      client.off('close', giveUp)
-      if (result === undefined) {
-        this.#refuse(client, counts)
-        return
-      }
-      const ended = counts.opened(result.endpoint.id)
-      entry.endpointId = result.endpoint.id
-      this.#join(client, result, {
-        ended: () => {
-          ended()
-          services.picker.closed(connection.servicePortId, result.endpoint)
-        },
-        untouched: () => {
-          entry.endpointId = undefined
-          client.once('close', giveUp)
-          connect.again(result)
-        },
-      })
+    const dialer = new NetDialer({
+      clock,
+      connect: (endpoint) => connect(endpoint, connection),
+      done: (result) => {
+        client.off('close', giveUp)
+        if (result === undefined) {
+          this.#refuse(client, counts)
+          return
+        }
+        const { endpoint } = result
+        const ended = counts.opened(endpoint.id)
+        entry.endpointId = endpoint.id
+        this.#join(client, result, {
+          ended: () => {
+            ended()
+            services.picker.closed(connection.servicePortId, endpoint)
+          },
+          untouched: () => {
+            entry.endpointId = undefined
+            client.once('close', giveUp)
+            endpointConnect.again(endpoint)
+          },
+        })
+      },
     })
-    entry.attempts = () => connect.attempts
+    const endpointConnect = new EndpointConnect(services, connection, counts, dialer)
+    entry.attempts = () => endpointConnect.attempts
     const giveUp = () => {
-      connect.cancel()
+      endpointConnect.cancel()
       this.#forget(client, 'client-gone')
     }
     client.on('error', ignore)
     client.once('close', giveUp)
-    connect.start()
+    endpointConnect.start()
   }
 
-  /** Resolves when no connection is left. */
   async idle(): Promise<void> {
     if (this.#clients.size === 0) return
     await new Promise<void>((resolve) => {
@@ -144,12 +157,10 @@ export class TcpRelay {
     })
   }
 
-  /** Resets every connection. */
   resetAll(): void {
     for (const client of this.#clients.keys()) client.resetAndDestroy()
   }
 
-  /** Resets the connections of a Service port that one endpoint serves. O(n). */
   resetEndpoint(servicePortId: string, endpointId: string): void {
     for (const [client, entry] of this.#clients) {
       if (entry.endpointId === endpointId && entry.servicePortId === servicePortId) {
@@ -158,7 +169,6 @@ export class TcpRelay {
     }
   }
 
-  /** Those of one client of a Service port, at most MAX_RELAYED. O(n). */
   connectionsOf({ servicePortId, clientIp, clientPort }: RelayedClient): RelayedConnection[] {
     const found: RelayedConnection[] = []
     for (const [{ remoteAddress, remotePort = 0 }, entry] of this.#clients) {
@@ -168,6 +178,10 @@ export class TcpRelay {
       if (found.length === MAX_RELAYED) break
     }
     return found
+  }
+
+  close(): void {
+    this.resetAll()
   }
 
   #refuse(client: Socket, counts: ServicePortCounts): void {

@@ -11,19 +11,11 @@ import { UserspaceProxier } from './userspace-proxier.js'
 
 /** @throws SluiceError when no capture works here, or not the one that is asked for */
 export function startUserspace(context: ModeContext): DecidingMode {
-  const { config, kernel, run, clock, localAddresses, log } = context
-  const chosen = chooseCapture(config.userspace.capture, kernel)
-  log.info({ capture: chosen.name, reason: chosen.reason }, 'capture chosen')
-  const capture = createCapture(chosen.name, {
-    run,
-    localAddresses,
-    clock,
-    iptablesVariant: kernel.iptablesVariant,
-    tproxyMarkBit: config.userspace.tproxyMarkBit,
-    warn: (message) => {
-      log.warn(message)
-    },
-  })
+  const { config, clock, localAddresses, log } = context
+  const warn = (message: string): void => {
+    log.warn(message)
+  }
+  const capture = captureOf(context, warn)
   const guard = context.plugin && guardOf(context.plugin, context)
   const affinity = new AffinityTable({ maxClients: config.affinityMaxClients })
   const picker = new EndpointPicker({
@@ -46,6 +38,7 @@ export function startUserspace(context: ModeContext): DecidingMode {
     traffic,
     log: logOf(context),
     localAddresses,
+    warn,
   })
   return {
     datapath,
@@ -69,6 +62,20 @@ export function startUserspace(context: ModeContext): DecidingMode {
       affinity.sweep(clock.nowMs())
     },
   }
+}
+
+function captureOf(context: ModeContext, warn: (message: string) => void): Capture {
+  const { config, kernel, run, clock, localAddresses, log } = context
+  const { name, reason } = chooseCapture(config.userspace.capture, kernel)
+  log.info({ capture: name, reason }, 'capture chosen')
+  return createCapture(name, {
+    run,
+    localAddresses,
+    clock,
+    iptablesVariant: kernel.iptablesVariant,
+    tproxyMarkBit: config.userspace.tproxyMarkBit,
+    warn,
+  })
 }
 
 function logOf({ config, clock, log }: ModeContext): ConnectionLog | undefined {

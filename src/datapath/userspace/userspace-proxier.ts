@@ -21,7 +21,8 @@ import type { RelayedClient, RelayedConnection } from '../running-mode.js'
 import type { Capture, CapturedVip, CapturePlan } from './capture.js'
 import { ClientSource } from './client-source.js'
 import { EndpointSockets } from './endpoint-sockets.js'
-import { TcpRelay } from './tcp-relay.js'
+import type { TcpRelay, TcpRelayOptions } from './tcp-relay.js'
+import { createTcpRelay } from './tcp-relay-selection.js'
 import { UdpRelay } from './udp-relay.js'
 import { VipListeners } from './vip-listeners.js'
 import { planVips, type PlannedVip, type VipPlan } from './vip-plan.js'
@@ -36,6 +37,7 @@ export interface UserspaceProxierOptions {
   readonly log: ConnectionLog | undefined
   /** Read anew at each sync: nothing tells of address changes. */
   readonly localAddresses: () => readonly LocalAddress[]
+  readonly warn: (message: string) => void
 }
 
 /**
@@ -65,7 +67,8 @@ export class UserspaceProxier implements Datapath {
     const { keepsClientAddress } = capture
     const clientSource = this.#clientSource
     const sockets = new EndpointSockets({ picker, clientSource, keepsClientAddress, masqueradeAll })
-    this.#tcpRelay = new TcpRelay({
+    const { relay, maxPipes } = userspace
+    const tcp: TcpRelayOptions = {
       clientSource,
       traffic,
       log,
@@ -80,16 +83,15 @@ export class UserspaceProxier implements Datapath {
       },
       services: {
         picker,
-        clock,
         budget: this.#budget,
         attempts: userspace.connectAttempts,
         get timeoutMs() {
           return userspace.connectTimeoutMs
         },
-        connect: sockets.connectTcp,
         openConnections: () => this.#tcpRelay.connectionCount,
       },
-    })
+    }
+    this.#tcpRelay = createTcpRelay(relay, tcp, { clock, sockets, maxPipes, warn: options.warn })
     this.#udpRelay = new UdpRelay({
       clientSource,
       traffic,
@@ -143,6 +145,7 @@ export class UserspaceProxier implements Datapath {
     return {
       'max-connections': this.#options.traffic.rejectedByLimit,
       'retry-budget': this.#budget.refused,
+      'userspace-max-pipes': this.#tcpRelay.pipesMissed,
       'udp-max-sessions': this.#udpRelay.evictions,
       'log-connections-rate': this.#options.log?.dropped ?? 0,
     }
@@ -213,7 +216,7 @@ export class UserspaceProxier implements Datapath {
   async close(): Promise<void> {
     this.#isDraining = true
     await this.#listeners.close()
-    this.#tcpRelay.resetAll()
+    this.#tcpRelay.close()
     this.#udpRelay.close()
     await this.#options.capture.close()
   }

@@ -1,26 +1,18 @@
-/** The three kinds of sockets that VIPs are served on; vip-listeners.ts decides which VIP gets one. */
+/**
+ * What VIPs are served on; vip-listeners.ts decides which VIP gets one. Those of TCP belong to the
+ * relay (net-listener.ts, pump-listener.ts), the one of UDP is here.
+ */
 import type { Socket as DatagramSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { createServer, type Server, type Socket } from 'node:net'
-import {
-  fileDescriptorOf,
-  openSocket,
-  originalDestination,
-  setSocketFilter,
-} from '../../kernel/socket.js'
-import { SluiceError } from '../../lib/errors.js'
+import type { Server } from 'node:net'
+import { fileDescriptorOf, openSocket, setSocketFilter } from '../../kernel/socket.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import { compileSourceFilter } from '../../packet/source-filter.js'
-import {
-  bindDescriptor,
-  KEEP_ALIVE_AFTER_MS,
-  newDatagramSocket,
-  UDP_BUFFER_BYTES,
-} from './endpoint-sockets.js'
+import { bindDescriptor, newDatagramSocket, UDP_BUFFER_BYTES } from './endpoint-sockets.js'
 import type { PlannedVip } from './vip-plan.js'
 
 /** As many as the kernel allows by default (net.core.somaxconn). */
-const BACKLOG = 4096
+export const BACKLOG = 4096
 
 export interface ListenAddress {
   readonly address: string
@@ -36,38 +28,6 @@ export interface VipListener {
   setVip(vip: PlannedVip): void
   /** Takes no new connections; idempotent. */
   close(): Promise<void>
-}
-
-/** A TCP listener bound to its VIP. */
-export class TcpVipListener implements VipListener {
-  readonly #server: Server
-  #vip: PlannedVip
-  #local: ListenAddress | undefined
-
-  constructor(vip: PlannedVip, onConnection: (client: Socket) => void) {
-    this.#vip = vip
-    this.#server = newServer(onConnection)
-  }
-
-  get local(): ListenAddress | undefined {
-    return this.#local
-  }
-
-  async open(): Promise<void> {
-    const fd = openSocket({ ...socketFor(this.#vip), type: 'tcp' })
-    await listen(this.#server, fd)
-    this.#local = { address: this.#vip.address, port: this.#vip.port }
-  }
-
-  setVip(vip: PlannedVip): void {
-    const before = this.#vip
-    this.#vip = vip
-    refilter(this.#server, before, vip)
-  }
-
-  async close(): Promise<void> {
-    await closeServer(this.#server)
-  }
 }
 
 export type DatagramHandler = (
@@ -130,81 +90,8 @@ export class UdpVipListener implements VipListener {
   }
 }
 
-/** The one TCP listener of a family that nat REDIRECT leads to. */
-export class RedirectTcpListener {
-  readonly #family: IpFamily
-  readonly #server: Server
-  #local: ListenAddress | undefined
-
-  constructor(
-    family: IpFamily,
-    onConnection: (client: Socket, destination: ListenAddress) => void,
-  ) {
-    this.#family = family
-    this.#server = newServer((client) => {
-      const fd = fileDescriptorOf(client)
-      const destination = fd === undefined ? undefined : originalDestination(fd, family)
-      // Not redirected: somebody found the port by himself.
-      if (destination === undefined) client.resetAndDestroy()
-      else onConnection(client, destination)
-    })
-  }
-
-  get local(): ListenAddress | undefined {
-    return this.#local
-  }
-
-  async open(): Promise<void> {
-    const address = this.#family === 'IPv4' ? '0.0.0.0' : '::'
-    const fd = openSocket({ type: 'tcp', family: this.#family, bind: { address, port: 0 } })
-    await listen(this.#server, fd)
-    const bound = this.#server.address()
-    if (bound === null || typeof bound === 'string') {
-      throw new SluiceError(
-        'ERR_LISTEN',
-        'redirect listener: the kernel gave it no port; try again',
-      )
-    }
-    this.#local = { address, port: bound.port }
-  }
-
-  async close(): Promise<void> {
-    await closeServer(this.#server)
-  }
-}
-
-function newServer(onConnection: (client: Socket) => void): Server {
-  return createServer(
-    {
-      allowHalfOpen: true,
-      pauseOnConnect: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_AFTER_MS,
-    },
-    onConnection,
-  )
-}
-
-async function listen(server: Server, fd: number): Promise<void> {
-  const listening = once(server, 'listening')
-  server.listen({ fd, backlog: BACKLOG })
-  await listening
-  // From here on: an accept that failed (out of descriptors); libuv tries again.
-  server.on('error', ignore)
-}
-
-/** Stops listening at once; does not wait for the connections that it accepted. */
-async function closeServer(server: Server): Promise<void> {
-  if (!server.listening) return
-  await new Promise<void>((resolve) => {
-    // server.close() calls back only when the last connection has ended, which is not our business.
-    server.close()
-    setImmediate(resolve)
-  })
-}
-
-function socketFor(vip: PlannedVip): {
+/** How to open the socket of a VIP. */
+export function socketFor(vip: PlannedVip): {
   readonly family: IpFamily
   readonly bind: ListenAddress
   readonly freebind: boolean
@@ -224,9 +111,15 @@ function filterFor(vip: PlannedVip): Uint8Array | undefined {
   return compileSourceFilter(vip.action === 'drop' ? [] : vip.allowedSources, vip.ipFamily)
 }
 
-function refilter(socket: Server | DatagramSocket, before: PlannedVip, vip: PlannedVip): void {
-  const isSame = before.action === vip.action && sourcesText(before) === sourcesText(vip)
-  const fd = isSame ? undefined : fileDescriptorOf(socket)
+/** Brings the filter of a socket up to date; undefined: it is closed. */
+export function refilter(
+  socket: Server | DatagramSocket | number | undefined,
+  before: PlannedVip,
+  vip: PlannedVip,
+): void {
+  if (socket === undefined) return
+  if (before.action === vip.action && sourcesText(before) === sourcesText(vip)) return
+  const fd = typeof socket === 'number' ? socket : fileDescriptorOf(socket)
   if (fd !== undefined) setSocketFilter(fd, filterFor(vip) ?? new Uint8Array())
 }
 

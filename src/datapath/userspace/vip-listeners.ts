@@ -11,12 +11,7 @@
  */
 import { formatAddress, familyOf, rangeContains, type IpFamily } from '../../lib/ip-address.js'
 import { messageOf } from '../../lib/errors.js'
-import {
-  RedirectTcpListener,
-  TcpVipListener,
-  UdpVipListener,
-  type VipListener,
-} from './vip-listener.js'
+import { UdpVipListener, type VipListener } from './vip-listener.js'
 import type { TcpRelay } from './tcp-relay.js'
 import type { UdpRelay } from './udp-relay.js'
 import type { LocalAddress } from '../../model/node-port-addresses.js'
@@ -31,7 +26,7 @@ export interface VipListenersOptions {
 export class VipListeners {
   readonly #options: VipListenersOptions
   readonly #listeners = new Map<string, VipListener>()
-  readonly #redirects = new Map<IpFamily, RedirectTcpListener>()
+  readonly #redirects = new Map<IpFamily, Pick<VipListener, 'local' | 'close'>>()
   #plan: ReadonlyMap<string, PlannedVip> = new Map()
   /** Not in the plan: rules serve them now. */
   #released: ReadonlyMap<string, PlannedVip> = new Map()
@@ -117,11 +112,7 @@ export class VipListeners {
     const { bindsToVip, tcpRelay, udpRelay } = this.#options
     const listener =
       vip.protocol === 'TCP'
-        ? new TcpVipListener(vip, (client) => {
-            const current = this.#serves(vip.key, client.remoteAddress ?? '')
-            if (current === undefined) client.resetAndDestroy()
-            else tcpRelay.accept(client, current)
-          })
+        ? tcpRelay.vipListener(vip, (clientIp) => this.#serves(vip.key, clientIp))
         : new UdpVipListener(
             vip,
             bindsToVip ? undefined : nodeAddressFor(vip.ipFamily, localAddresses),
@@ -136,12 +127,10 @@ export class VipListeners {
 
   async #openRedirect(family: IpFamily): Promise<void> {
     if (this.#redirects.has(family)) return
-    const listener = new RedirectTcpListener(family, (client, destination) => {
-      const key = `TCP ${formatAddress(destination.address, destination.port)}`
-      const vip = this.#serves(key, client.remoteAddress ?? '')
-      if (vip === undefined) client.resetAndDestroy()
-      else this.#options.tcpRelay.accept(client, vip)
-    })
+    const { tcpRelay } = this.#options
+    const listener = tcpRelay.redirectListener(family, ({ address, port }, clientIp) =>
+      this.#serves(`TCP ${formatAddress(address, port)}`, clientIp),
+    )
     await listener.open()
     this.#redirects.set(family, listener)
   }

@@ -1,10 +1,8 @@
 /** Endpoints that are silent while a client waits. Real sockets that never connect, on a clock of their own. */
 import { Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import {
-  EndpointConnect,
-  type Connected,
-} from '../../../src/datapath/userspace/endpoint-connect.js'
+import { EndpointConnect } from '../../../src/datapath/userspace/endpoint-connect.js'
+import { NetDialer, type Connected } from '../../../src/datapath/userspace/net-dialer.js'
 import { systemClock } from '../../../src/lib/clock.js'
 import type { Endpoint } from '../../../src/model/endpoint.js'
 import type { ServicePortCounts } from '../../../src/observe/traffic.js'
@@ -60,10 +58,14 @@ function setUp(t: Test, endpoints: readonly Endpoint[], answers: Map<string, num
         {
           picker,
           budget,
-          clock: systemClock,
           attempts: 3,
           timeoutMs: TIMEOUT_MS,
           openConnections: () => 1,
+        },
+        client,
+        counts,
+        new NetDialer({
+          clock: systemClock,
           connect: ({ ip }) => {
             const socket = new Socket()
             sockets.push(socket)
@@ -72,12 +74,10 @@ function setUp(t: Test, endpoints: readonly Endpoint[], answers: Map<string, num
             if (delayMs !== undefined) setTimeout(() => socket.emit('connect'), delayMs)
             return socket
           },
-        },
-        client,
-        counts,
-        (result) => {
-          resolve({ result, tookMs: performance.now() - startedMs })
-        },
+          done: (result) => {
+            resolve({ result, tookMs: performance.now() - startedMs })
+          },
+        }),
       ).start()
     })
   return { connect, picker, ejected, tried, budget, failures }
