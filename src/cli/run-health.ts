@@ -1,16 +1,19 @@
 /** The health monitor of a running proxy: each change is logged once, and is an event on its Service. */
 import type { RunConfig } from '../config/run-config.js'
 import type { Datapath } from '../datapath/datapath.js'
+import type { RunningMode } from '../datapath/running-mode.js'
 import { systemClock } from '../lib/clock.js'
 import { probeSockets } from '../kernel/probe-sockets.js'
 import { messageOf } from '../lib/errors.js'
 import { servicePortName } from '../model/service-port.js'
+import type { Snapshot } from '../model/snapshot.js'
 import type { StatusInputs } from '../observe/build-status.js'
 import type { Events } from '../observe/events.js'
 import type { Logger } from '../observe/log.js'
 import type { StatusPage } from '../observe/status-page/status-page.js'
 import { describeChange } from '../policy/health/describe-change.js'
 import { HealthMonitor, type HealthChange } from '../policy/health/health-monitor.js'
+import { ProbeScope, type ReadConnections } from '../policy/health/probe-scope.js'
 import { probeStarter } from '../policy/health/probe/start-probe.js'
 
 export interface HealthContext {
@@ -20,14 +23,16 @@ export interface HealthContext {
   readonly datapath: Pick<Datapath, 'endConnections'>
   readonly onStale: () => void
   readonly page: Pick<StatusPage, 'portChanged' | 'feed'>
+  readonly readTraffic: () => ReadConnections
 }
 
 export function createHealthMonitor(
-  { health }: Pick<RunConfig, 'health'>,
-  { log, events, datapath, onStale, page }: HealthContext,
+  { health, nodeName }: Pick<RunConfig, 'health' | 'nodeName'>,
+  { log, events, datapath, onStale, page, readTraffic }: HealthContext,
 ): HealthMonitor {
   return new HealthMonitor({
     ...health,
+    scope: new ProbeScope({ ...health.scope, nodeName, readTraffic }),
     clock: systemClock,
     wallClock: () => new Date(),
     random: Math.random,
@@ -47,6 +52,18 @@ export function createHealthMonitor(
       }
     },
   })
+}
+
+/** Connections as the mode counts them; a mode that leaves them to the kernel knows nothing of them. */
+export function trafficReader(
+  mode: Pick<RunningMode, 'status'>,
+  snapshot: () => Snapshot,
+): () => ReadConnections {
+  return () => {
+    const { mode: name, traffic } = mode.status(snapshot())
+    if (name !== 'userspace' && name !== 'nfqueue') return () => undefined
+    return (servicePortId) => traffic.read(servicePortId).totalConnections
+  }
 }
 
 /** Its part of the status. */

@@ -23,7 +23,7 @@ import { annotationReaders } from './annotation-readers.js'
 import { explainWith } from './explain-context.js'
 import type { ProbedKernel } from './probe-kernel.js'
 import { createEvents, switchTeller } from './run-events.js'
-import { createHealthMonitor, healthStatus } from './run-health.js'
+import { createHealthMonitor, healthStatus, trafficReader } from './run-health.js'
 import { serveHttp, type RunHttp, type RunHttpContext } from './run-http.js'
 import { RunMetrics, type MetricsView } from './run-metrics.js'
 import { startMode } from './run-mode.js'
@@ -97,6 +97,7 @@ async function assemble(
       proxy.healthChanged()
     },
     page,
+    readTraffic: trafficReader(mode, () => proxy.snapshot),
   })
   const proxy: ServiceProxy = new ServiceProxy({
     ...{ health, source, datapath: mode.datapath, log, config, onFailure, events },

@@ -178,6 +178,7 @@ function healthConfigOf(values: OptionValues): HealthConfig {
     },
     maxRunning: values.healthCheckConcurrency,
     panicPercent: values.healthPanicThreshold,
+    scope: { scope: values.healthCheckScope, sharePercent: values.healthCheckShare },
   }
 }
 

@@ -3,6 +3,7 @@ import type { IpRange } from '../lib/ip-address.js'
 import type { NodeSetup } from '../kernel/set-up-node.js'
 import type { ConnectionLogConfig } from '../observe/connection-log.js'
 import type { BalancerDefaults } from '../policy/balancer/settings.js'
+import type { ProbeScopeConfig } from '../policy/health/probe-scope.js'
 import type { EjectionOptions } from '../policy/health/outlier-ejection.js'
 import type { HealthDefaults } from '../policy/health/health-defaults.js'
 
@@ -93,6 +94,8 @@ export interface HealthConfig {
   readonly maxRunning: number
   /** Share of healthy endpoints, 0..100, below which health is ignored. */
   readonly panicPercent: number
+  /** Which endpoints this node probes. */
+  readonly scope: ProbeScopeConfig
 }
 
 export interface IpvsConfig {

@@ -55,6 +55,14 @@ export const HEALTH_OPTIONS = {
     ...HEALTH,
     help: 'probes under way at once; more wait for one to end',
   }),
+  healthCheckScope: row('health-check-scope', oneOf(['all', 'traffic']), 'all', {
+    ...HEALTH,
+    help: 'which endpoints this node probes: all, or those of Service ports that connections were made to through it within five minutes, and the share of --health-check-share of the others; modes made of rules see no connections and probe all',
+  }),
+  healthCheckShare: row('health-check-share', integer(0, 100), '0', {
+    ...HEALTH,
+    help: 'with --health-check-scope traffic: share, in percent, of the endpoints of other Service ports that this node probes; each node has another share',
+  }),
   healthPanicThreshold: row('health-panic-threshold', integer(0, 100), '50', {
     ...HEALTH,
     help: 'share of healthy endpoints, in percent, below which the health of a Service is ignored; 0: only when none is left',

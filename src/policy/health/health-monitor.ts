@@ -23,6 +23,7 @@ import { parseHealthCheck } from './parse-health-check.js'
 import { Ejections } from './ejections.js'
 import { ProbedEndpoint, type ProbeOutcome } from './probed-endpoint.js'
 import { ProbeScheduler } from './probe-scheduler.js'
+import { LOOK_MS, type ProbeScope } from './probe-scope.js'
 import type { StartProbe } from './probe/probe.js'
 import { siblingPort } from './sibling-port.js'
 
@@ -67,6 +68,8 @@ export interface HealthMonitorOptions {
   /** Share of healthy endpoints below which health is ignored, 0..100. */
   readonly panicPercent: number
   readonly startProbe: StartProbe
+  /** What this node probes; all of it without. */
+  readonly scope?: ProbeScope
   /** Each is called once for each change; may be logged, counted, reported. */
   readonly onChange: (change: HealthChange) => void
   /** The Snapshot of the next apply() will be another one. */
@@ -120,11 +123,13 @@ export class HealthMonitor {
   #input: Snapshot | undefined
   #output: Snapshot | undefined
   #generation = 0
+  #stopLooking: () => void = () => undefined
   readonly #counts = { probeFailures: 0, wentDown: 0, cameUp: 0, unhealthy: 0, panicking: 0 }
 
   constructor(options: HealthMonitorOptions) {
     this.#options = options
     this.#scheduler = new ProbeScheduler(options)
+    if (options.scope?.isLimited === true) this.#lookLater()
   }
 
   /** Goes over to a Snapshot and returns it as health leaves it; the same object while nothing changes. */
@@ -211,7 +216,25 @@ export class HealthMonitor {
 
   /** No probes any more. Idempotent. */
   close(): void {
+    this.#stopLooking()
     this.#scheduler.close()
+  }
+
+  /** Service ports come into use, and go out of it. */
+  #lookLater(): void {
+    const { clock, scope, onStale } = this.#options
+    this.#stopLooking = clock.after(LOOK_MS, () => {
+      for (const id of scope?.look(this.#ports.keys(), clock.nowMs()) ?? []) {
+        const port = this.#ports.get(id)
+        const state = this.#input?.servicePorts.get(id)
+        if (port === undefined || state === undefined) continue
+        this.#followEndpoints(id, port, state, false)
+        // Those that are not probed any more are not down any more.
+        this.#stale.add(id)
+        onStale()
+      }
+      this.#lookLater()
+    })
   }
 
   #follow(id: string, state: ServicePortState | undefined): void {
@@ -246,7 +269,10 @@ export class HealthMonitor {
     isOtherCheck: boolean,
   ): void {
     const wanted = new Map<string, Endpoint>()
-    for (const one of reachable) if (one.isReady) wanted.set(one.id, one)
+    const { scope } = this.#options
+    for (const one of reachable) {
+      if (one.isReady && scope?.includes(id, one.id) !== false) wanted.set(one.id, one)
+    }
     for (const [endpointId, probed] of [...port.endpoints]) {
       const endpoint = wanted.get(endpointId)
       if (endpoint === undefined) this.#stopProbing(port, probed)
@@ -300,6 +326,7 @@ export class HealthMonitor {
     if (port === undefined) return
     for (const probed of [...port.endpoints.values()]) this.#stopProbing(port, probed)
     if (port.isPanicking) this.#counts.panicking--
+    this.#options.scope?.forget(id)
     this.#ports.delete(id)
   }
 

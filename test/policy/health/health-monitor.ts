@@ -3,6 +3,7 @@ import type { Endpoint } from '../../../src/model/endpoint.js'
 import type { ServicePortState } from '../../../src/model/snapshot.js'
 import { describeChange } from '../../../src/policy/health/describe-change.js'
 import { HealthMonitor, type HealthChange } from '../../../src/policy/health/health-monitor.js'
+import { ProbeScope } from '../../../src/policy/health/probe-scope.js'
 import { healthy, unhealthy } from '../../../src/policy/health/probe/probe.js'
 import { endpoint, portState, servicePort, snapshotOf } from '../../fixtures/endpoint.js'
 import { FakeClock } from '../../fixtures/fake-clock.js'
@@ -13,7 +14,7 @@ const endpoints = ips.map((ip) => endpoint(ip))
 const annotations = { 'health-check': 'tcp', 'health-check-interval': '1s' }
 const port = servicePort({ annotations })
 
-function setUp(defaults = DEFAULTS) {
+function setUp(defaults = DEFAULTS, scope?: ProbeScope) {
   const clock = new FakeClock()
   const dead = new Set<string>()
   const probed: string[] = []
@@ -27,6 +28,7 @@ function setUp(defaults = DEFAULTS) {
     defaults,
     maxRunning: 100,
     panicPercent: 50,
+    ...(scope === undefined ? {} : { scope }),
     startProbe: ({ ip, port: number }, done) => {
       probed.push(`${ip}:${number}`)
       setImmediate(() => {
@@ -258,4 +260,31 @@ t.test('clients that cannot connect make the probe come at once', async (t) => {
   monitor.suspect('nothing', target.id)
   await clock.advance(510)
   t.ok(probed.includes(target.id))
+})
+
+t.test('scope traffic: probed while it is used, and not down when it is not', async (t) => {
+  let connections = 0
+  const scope = new ProbeScope({
+    scope: 'traffic',
+    sharePercent: 0,
+    nodeName: 'node-a',
+    readTraffic: () => () => connections,
+  })
+  const { clock, dead, monitor, probed } = setUp(DEFAULTS, scope)
+  const input = snapshotOf([portState(port, endpoints)])
+  dead.add('10.1.0.2')
+  t.equal(used(monitor, input), '123')
+  await clock.advance(20_000)
+  t.same(probed, [])
+  connections = 1
+  await clock.advance(10_000)
+  t.ok(probed.length > 6)
+  t.equal(used(monitor, input), '13')
+  await clock.advance(310_000)
+  t.equal(used(monitor, input), '123', 'nothing is known of it any more')
+  const count = probed.length
+  await clock.advance(60_000)
+  t.equal(probed.length, count)
+  t.match(monitor.totals(), { probedEndpoints: 0, unhealthyEndpoints: 0 })
+  monitor.close()
 })
