@@ -15,6 +15,7 @@ import { buildStatus, type StatusInputs } from '../observe/build-status.js'
 import type { Explanation } from '../observe/explain/explain.js'
 import type { Question } from '../observe/explain/question.js'
 import type { Events } from '../observe/events.js'
+import { HeapTrim } from '../observe/heap-trim.js'
 import type { Logger } from '../observe/log.js'
 import { StatusPage } from '../observe/status-page/status-page.js'
 import type { HealthMonitor } from '../policy/health/health-monitor.js'
@@ -203,6 +204,7 @@ function statusInputs(parts: StatusParts): StatusInputs {
 
 /** Who is told of syncs. None of it is called before the proxy starts. */
 function syncObservers(metrics: RunMetrics, mode: RunningMode, http: () => RunHttp): SyncObservers {
+  const heap = new HeapTrim({ clock: systemClock })
   return {
     onQueued: (changes) => {
       metrics.queued(changes)
@@ -219,6 +221,7 @@ function syncObservers(metrics: RunMetrics, mode: RunningMode, http: () => RunHt
       http().health.synced()
       void http().healthCheckNodePorts.sync(snapshot)
       mode.onSynced()
+      heap.synced()
     },
   }
 }

@@ -45,7 +45,7 @@ export function categorizeEndpoints(
 }
 
 function clusterEndpoints(endpoints: readonly Endpoint[], topology: Topology): readonly Endpoint[] {
-  const ready = endpoints.filter(({ isReady }) => isReady)
+  const ready = readyOf(endpoints)
   switch (topologyModeFromHints(ready, topology)) {
     case 'same-node':
       return ready.filter(({ nodeHints }) => nodeHints.includes(topology.name))
@@ -82,8 +82,15 @@ function isHinted(zoneHints: readonly string[], zone: string | undefined): boole
 }
 
 function readyElseTerminating(endpoints: readonly Endpoint[]): readonly Endpoint[] {
-  const ready = endpoints.filter(({ isReady }) => isReady)
+  const ready = readyOf(endpoints)
   return ready.length > 0 ? ready : endpoints.filter(stillServes)
+}
+
+/** The list itself when all are: mostly they are, and it is in memory already. */
+function readyOf(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+  return endpoints.every(({ isReady }) => isReady)
+    ? endpoints
+    : endpoints.filter(({ isReady }) => isReady)
 }
 
 function stillServes({ isServing, isTerminating }: Endpoint): boolean {

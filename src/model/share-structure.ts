@@ -3,6 +3,7 @@
  * "unchanged" downstream. For the plain values of this folder: records, lists, byte arrays,
  * scalars; no cycles.
  */
+import { sameEndpoint } from './compact-endpoint.js'
 import type { Endpoint } from './endpoint.js'
 import type { ServicePortState } from './snapshot.js'
 
@@ -32,7 +33,7 @@ export function shareEndpoints(
   const shared = after.map((endpoint) => {
     while ((before[position]?.id ?? endpoint.id) < endpoint.id) position++
     const old = before[position]
-    return old?.id === endpoint.id ? share(old, endpoint) : endpoint
+    return old !== undefined && sameEndpoint(old, endpoint) ? old : endpoint
   })
   return shareItems(before, shared)
 }

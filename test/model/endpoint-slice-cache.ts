@@ -1,6 +1,7 @@
 import type { V1Endpoint, V1EndpointSlice } from '@kubernetes/client-node'
 import fc from 'fast-check'
 import t from 'tap'
+import { plainEndpoint } from '../../src/model/compact-endpoint.js'
 import { EndpointSliceCache } from '../../src/model/endpoint-slice-cache.js'
 import type { Endpoint } from '../../src/model/endpoint.js'
 import { endpointSlice, type EndpointSliceOptions, type Plain } from '../fixtures/objects.js'
@@ -26,7 +27,7 @@ t.test('an endpoint is translated whole', async (t) => {
     targetRef: { kind: 'Pod', name: 'echo-x' },
     hints: { forZones: [{ name: 'a' }, { name: 'b' }], forNodes: [{ name: NODE }] },
   }
-  t.strictSame(endpointsIn({ endpoints: [endpoint] }), [
+  t.strictSame(endpointsIn({ endpoints: [endpoint] }).map(plainEndpoint), [
     {
       id: '10.0.0.1:8080',
       ip: '10.0.0.1',

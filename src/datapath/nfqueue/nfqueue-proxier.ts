@@ -448,6 +448,7 @@ function entriesOf({ state, vips }: SteeredPort, nodePortAddresses: readonly str
 
 /** Those that may get connections, and those that still serve the ones they have. */
 function slottedEndpoints({ endpoints, reachable }: ServicePortState) {
+  if (reachable === endpoints || endpoints.every((endpoint) => endpoint.isServing)) return endpoints
   const inUse = new Set(reachable)
   return endpoints.filter((endpoint) => endpoint.isServing || inUse.has(endpoint))
 }

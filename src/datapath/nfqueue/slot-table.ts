@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto'
 
-import { type IpFamily, splitAddress } from '../../lib/ip-address.js'
+import type { IpFamily } from '../../lib/ip-address.js'
 
 /** NFT_USERDATA_MAXLEN leaves this much for a comment (libnftnl, NFTNL_SET_ELEM_COMMENT). */
 const MAX_COMMENT_BYTES = 120
@@ -33,10 +33,21 @@ interface SlotEndpoint {
   readonly port: number
 }
 
+/** What one Service port has: two lists in the same order. */
+interface PortSlots {
+  /** Sorted by id. */
+  readonly endpoints: readonly SlotEndpoint[]
+  readonly slots: number[]
+}
+
+const NO_SLOTS: PortSlots = { endpoints: [], slots: [] }
+/** In PortSlots: there was none left. */
+const NO_SLOT = 0
+
 export class SlotTable {
   readonly #maxSlot: number
   readonly #isInUse: (slot: number) => boolean
-  readonly #ports = new Map<string, Map<string, number>>()
+  readonly #ports = new Map<string, PortSlots>()
   readonly #taken: Uint8Array
   /** What the kernel has from an earlier process and nobody has asked for yet: by `COMMENT ENDPOINT-ID`. */
   readonly #adoptable = new Map<string, SlotElement>()
@@ -84,41 +95,55 @@ export class SlotTable {
   }
 
   /**
-   * Brings the slots of a Service port to its endpoints. An endpoint for which there is no slot left
+   * Brings the slots of a Service port to its endpoints, which are sorted by id and whose list is kept,
+   * so that a slot costs a number and no more. An endpoint for which there is no slot left
    * gets none: slotOf says undefined. Slots that it has no more are to be removed and freed.
    */
   assign(servicePortId: string, endpoints: readonly SlotEndpoint[]): SlotChanges {
-    const before = this.#ports.get(servicePortId)
-    const after = new Map<string, number>()
+    const before = this.#ports.get(servicePortId) ?? NO_SLOTS
+    const after: PortSlots = { endpoints, slots: [] }
     const added: SlotElement[] = []
-    const comment = commentOf(servicePortId)
-    for (const { id, ip, port } of endpoints) {
-      const known = before?.get(id)
-      const slot = known ?? this.#claim(`${comment} ${id}`) ?? this.#take()
-      if (slot === undefined) continue
-      after.set(id, slot)
-      if (known === undefined) added.push({ slot, ip, port, comment })
-    }
     const removed: number[] = []
-    for (const [id, slot] of before ?? []) if (!after.has(id)) removed.push(slot)
-    this.#size += after.size - (before?.size ?? 0)
+    const comment = commentOf(servicePortId)
+    let position = 0
+    for (const { id, ip, port } of endpoints) {
+      for (; (before.endpoints[position]?.id ?? id) < id; position++)
+        keep(removed, before, position)
+      const known = before.endpoints[position]?.id === id ? before.slots[position++] : NO_SLOT
+      const isNew = known === undefined || known === NO_SLOT
+      const slot = isNew ? (this.#claim(`${comment} ${id}`) ?? this.#take()) : known
+      after.slots.push(slot ?? NO_SLOT)
+      if (isNew && slot !== undefined) added.push({ slot, ip, port, comment })
+    }
+    for (; position < before.slots.length; position++) keep(removed, before, position)
+    this.#size += added.length - removed.length
     if (endpoints.length === 0) this.#ports.delete(servicePortId)
     else this.#ports.set(servicePortId, after)
     return { added, removed }
   }
 
   slotOf(servicePortId: string, endpointId: string): number | undefined {
-    return this.#ports.get(servicePortId)?.get(endpointId)
+    const port = this.#ports.get(servicePortId)
+    if (port === undefined) return undefined
+    let [low, high] = [0, port.endpoints.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((port.endpoints[middle]?.id ?? '') < endpointId) low = middle + 1
+      else high = middle
+    }
+    const slot = port.endpoints[low]?.id === endpointId ? port.slots[low] : NO_SLOT
+    return slot === NO_SLOT ? undefined : slot
   }
 
   /** Every slot of a family. */
   elements(family: IpFamily): SlotElement[] {
     const elements: SlotElement[] = []
-    for (const [servicePortId, slots] of this.#ports) {
+    for (const [servicePortId, { endpoints, slots }] of this.#ports) {
       if (!servicePortId.endsWith(`/${family}`)) continue
       const comment = commentOf(servicePortId)
-      for (const [endpointId, slot] of slots) {
-        elements.push({ slot, ...splitAddress(endpointId), comment })
+      for (const [index, { ip, port }] of endpoints.entries()) {
+        const slot = slots[index] ?? NO_SLOT
+        if (slot !== NO_SLOT) elements.push({ slot, ip, port, comment })
       }
     }
     return elements
@@ -145,6 +170,11 @@ export class SlotTable {
     }
     return undefined
   }
+}
+
+function keep(removed: number[], { slots }: PortSlots, position: number): void {
+  const slot = slots[position] ?? NO_SLOT
+  if (slot !== NO_SLOT) removed.push(slot)
 }
 
 /**

@@ -2,7 +2,7 @@
  * A Service port as the steering thread gets it: packed small enough that 250,000 endpoints cross
  * to it in one go, and unpacked when the first connection comes.
  */
-import { familyOf } from '../../lib/ip-address.js'
+import { familyOf, formatAddress } from '../../lib/ip-address.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState } from '../../model/snapshot.js'
@@ -23,7 +23,7 @@ export interface PackedVip {
 export interface PackedPort {
   readonly servicePort: ServicePort
   readonly hasAny: boolean
-  /** One line an endpoint: `SLOT FLAGS ID IP PORT WEIGHT`; see EndpointFlag. */
+  /** One line an endpoint: `SLOT FLAGS IP PORT WEIGHT`; see EndpointFlag. */
   readonly endpoints: string
   readonly vips: readonly PackedVip[]
 }
@@ -49,9 +49,9 @@ export function packEndpoints(
       (cluster.has(endpoint) ? EndpointFlag.cluster : 0) |
       (local.has(endpoint) ? EndpointFlag.local : 0) |
       (endpoint.isReady ? EndpointFlag.ready : 0)
-    const { id, ip, port, weight } = endpoint
+    const { ip, port, weight } = endpoint
     const slot = slotOf(endpoint)
-    if (slot !== undefined) text += `${slot} ${flags} ${id} ${ip} ${port} ${weight}\n`
+    if (slot !== undefined) text += `${slot} ${flags} ${ip} ${port} ${weight}\n`
   }
   return text
 }
@@ -78,11 +78,11 @@ export function unpackPort({ servicePort, hasAny, endpoints: text }: PackedPort)
   const local: SteeredEndpoint[] = []
   for (const line of text.split('\n')) {
     if (line === '') continue
-    const [slot, flagText, id = '', ip = '', port, weight] = line.split(' ')
+    const [slot, flagText, ip = '', port, weight] = line.split(' ')
     const flags = Number(flagText)
     const isReady = (flags & EndpointFlag.ready) !== 0
     const endpoint: SteeredEndpoint = {
-      id,
+      id: formatAddress(ip, Number(port)),
       ip,
       port: Number(port),
       slot: Number(slot),

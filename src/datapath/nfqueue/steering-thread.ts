@@ -16,6 +16,8 @@ export interface SteeringThreadEvents {
   readonly onFailure: (error: Error) => void
 }
 
+/** What it makes and throws away is small; left to itself V8 takes 48 MiB for that. */
+const YOUNG_MIB = 12
 /** An answer takes microseconds; the largest change of all some hundred milliseconds. */
 const BARRIER_TIMEOUT_MS = 30_000
 /** Somebody waits for an explanation; without this part it is one, too. */
@@ -44,6 +46,7 @@ export class SteeringThread {
       name: 'steering',
       workerData: { options: { ...options, wakeUpFd: this.#wakeUp.fd }, port: port2 },
       transferList: [port2],
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
     })
     this.#worker.on('message', (report: SteeringReport) => {
       if (report.type === 'ready') onReady(report)

@@ -48,6 +48,9 @@ const PROTOCOLS: Readonly<Record<ServicePort['protocol'], number>> = {
   SCTP: IpProtocol.sctp,
 }
 
+/** Until its first connection. */
+const NO_ENDPOINTS: PortEntry['endpoints'] = new Map()
+
 export class VipTable {
   readonly #picker: EndpointPicker
   readonly #ids = new WordMap(KEY_WORDS)
@@ -75,7 +78,7 @@ export class VipTable {
       servicePort: packed.servicePort,
       packed,
       state: undefined,
-      endpoints: new Map(),
+      endpoints: NO_ENDPOINTS,
       vips: [],
     }
     entry.vips = packed.vips.map((vip) => this.#addVip(vip, entry))

@@ -57,14 +57,32 @@ export function packEndpoints(endpoints: readonly Endpoint[], family: IpFamily):
 
 /** The slots 0..n-1 of a destination, with the data of packEndpoints. */
 export function slotElements(destination: Uint8Array, data: Uint8Array, count: number): Elements {
-  const stride = destination.length + FIELD_BYTES
-  const keys = new Uint8Array(count * stride)
-  const view = new DataView(keys.buffer)
-  for (let slot = 0; slot < count; slot++) {
-    keys.set(destination, slot * stride)
-    view.setUint32(slot * stride + destination.length, slot, IS_LITTLE_ENDIAN)
+  return new SlotElements(destination, data, count)
+}
+
+/** Keys are made when they are asked for: at a change, of one Service port; there may be 250,000. */
+class SlotElements implements Elements {
+  readonly #destination: Uint8Array
+  readonly data: Uint8Array
+  readonly count: number
+
+  constructor(destination: Uint8Array, data: Uint8Array, count: number) {
+    this.#destination = destination
+    this.data = data
+    this.count = count
   }
-  return { count, keys, data }
+
+  get keys(): Uint8Array {
+    const { length } = this.#destination
+    const stride = length + FIELD_BYTES
+    const keys = new Uint8Array(this.count * stride)
+    const view = new DataView(keys.buffer)
+    for (let slot = 0; slot < this.count; slot++) {
+      keys.set(this.#destination, slot * stride)
+      view.setUint32(slot * stride + length, slot, IS_LITTLE_ENDIAN)
+    }
+    return keys
+  }
 }
 
 /** One connection from each endpoint to itself. */
@@ -147,16 +165,23 @@ export function diffElements(
   after: Elements,
 ): { readonly removed: Elements; readonly added: Elements } {
   const stride = packedLength(specOf(name).key, family)
+  const [left, right] = [withKeys(before), withKeys(after)]
   const old = new Map<string, number>()
-  for (let index = 0; index < before.count; index++) old.set(keyAt(before, index, stride), index)
+  for (let index = 0; index < left.count; index++) old.set(keyAt(left, index, stride), index)
   const added: number[] = []
-  for (let index = 0; index < after.count; index++) {
-    const key = keyAt(after, index, stride)
+  for (let index = 0; index < right.count; index++) {
+    const key = keyAt(right, index, stride)
     const match = old.get(key)
-    if (match !== undefined && sameValue(before, match, after, index)) old.delete(key)
+    if (match !== undefined && sameValue(left, match, right, index)) old.delete(key)
     else added.push(index)
   }
-  return { removed: pick(before, [...old.values()]), added: pick(after, added) }
+  return { removed: pick(left, [...old.values()]), added: pick(right, added) }
+}
+
+/** With its keys made once, where each look would make them. */
+function withKeys(elements: Elements): Elements {
+  const { count, keys, data } = elements
+  return elements instanceof SlotElements && data !== undefined ? { count, keys, data } : elements
 }
 
 /** Those elements, by index. */

@@ -148,7 +148,7 @@ class PortElementsBuilder {
   }
 
   #verdict(name: SetName, keys: Uint8Array, chain: number): void {
-    this.#push(name, { count: 1, keys, chains: Uint32Array.of(chain) })
+    this.#push(name, { count: 1, keys, chains: oneChain(chain) })
   }
 
   #push(name: SetName, elements: Elements): void {
@@ -156,6 +156,15 @@ class PortElementsBuilder {
     if (parts === undefined) this.#parts.set(name, [elements])
     else parts.push(elements)
   }
+}
+
+const ONE_CHAIN = new Map<number, Uint32Array>()
+
+/** Lists of one number, each once: most maps of verdicts have one element a Service port. */
+function oneChain(chain: number): Uint32Array {
+  const known = ONE_CHAIN.get(chain) ?? Uint32Array.of(chain)
+  ONE_CHAIN.set(chain, known)
+  return known
 }
 
 /** Without ranges that lie in others: a set of intervals may not hold overlapping ones. */

@@ -7,6 +7,7 @@
  * are healthy, health is ignored (Envoy's healthy_panic_threshold): many failures at once are more
  * likely ours than theirs, and the rest could not carry the load. A set is never made empty.
  */
+import { plainEndpoint } from '../../model/compact-endpoint.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { ServicePortState } from '../../model/snapshot.js'
 import { agentWeights } from './agent-weights.js'
@@ -86,7 +87,10 @@ function withWeights(state: ServicePortState, verdictOf: VerdictOf): ServicePort
   const changed = new Map(
     state.endpoints.map((endpoint) => {
       const weight = weights.get(endpoint.id) ?? endpoint.weight
-      return [endpoint.id, weight === endpoint.weight ? endpoint : { ...endpoint, weight }]
+      return [
+        endpoint.id,
+        weight === endpoint.weight ? endpoint : { ...plainEndpoint(endpoint), weight },
+      ]
     }),
   )
   const replace = (list: readonly Endpoint[]): readonly Endpoint[] =>

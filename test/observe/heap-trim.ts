@@ -1,0 +1,59 @@
+import t from 'tap'
+
+import { HeapTrim } from '../../src/observe/heap-trim.js'
+import { FakeClock } from '../fixtures/fake-clock.js'
+
+const MIB = 2 ** 20
+
+t.test('a heap that has grown by half is collected, at most once a minute', async (t) => {
+  const clock = new FakeClock()
+  let heap = 30 * MIB
+  let collections = 0
+  const trim = new HeapTrim({
+    clock,
+    heapBytes: () => heap,
+    collect: () => {
+      collections++
+      heap /= 2
+    },
+  })
+  trim.synced()
+  await clock.advance(10_000)
+  t.equal(collections, 0, 'a small one is left alone')
+  heap = 200 * MIB
+  trim.synced()
+  trim.synced()
+  t.equal(collections, 0, 'not within the sync')
+  await clock.advance(1000)
+  t.equal(collections, 1)
+  heap = 140 * MIB
+  trim.synced()
+  await clock.advance(100_000)
+  t.equal(collections, 1, 'from 100 to 140 MiB is not by half')
+  heap = 300 * MIB
+  trim.synced()
+  await clock.advance(1000)
+  t.equal(collections, 2)
+  heap = 600 * MIB
+  trim.synced()
+  await clock.advance(30_000)
+  t.equal(collections, 2)
+  await clock.advance(30_000)
+  t.equal(collections, 3)
+  heap = 3000 * MIB
+  trim.synced()
+  trim.close()
+  await clock.advance(100_000)
+  t.equal(collections, 3)
+})
+
+t.test('the real one collects', async (t) => {
+  const clock = new FakeClock()
+  const kept = new WeakRef({ some: 'object' })
+  const trim = new HeapTrim({ clock, heapBytes: () => 1000 * MIB })
+  trim.synced()
+  // A WeakRef holds what it was made of until the turn ends.
+  await new Promise((resolve) => setImmediate(resolve))
+  await clock.advance(1000)
+  t.equal(kept.deref(), undefined)
+})
