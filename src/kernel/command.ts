@@ -3,14 +3,16 @@
  *
  * An exit status is a value, for the caller to judge. What is thrown (ERR_TOOL) is a tool that is
  * missing, hangs or floods, and, from runChecked, a refusal.
- * Bounds: COMMAND_TIMEOUT_MS a run, MAX_OUTPUT_BYTES of output.
+ * Bounds: commandTimeoutMs() a run, MAX_OUTPUT_BYTES of output.
  */
 import { execFile } from 'node:child_process'
 
 import { messageOf, SluiceError } from '../lib/errors.js'
 
-/** A restore of tens of thousands of rules takes seconds; what takes longer than this hangs. */
-export const COMMAND_TIMEOUT_MS = 30_000
+/** What takes longer than this hangs, */
+const COMMAND_TIMEOUT_MS = 30_000
+/** unless it has much to read: 32 MB of iptables rules (10,000 Services) take 10 s, on a busy node 60 s. */
+const TIMEOUT_MS_PER_MB = 5_000
 export const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 
 export interface CommandResult {
@@ -96,13 +98,19 @@ export function firstLine(text: string): string | undefined {
   return lines.find((line) => line !== '' && !line.startsWith('#'))
 }
 
+/** How long a tool with so many characters of input may take. */
+export function commandTimeoutMs(inputLength: number): number {
+  return COMMAND_TIMEOUT_MS + Math.round((inputLength / 1e6) * TIMEOUT_MS_PER_MB)
+}
+
 function run(
   command: string,
   args: readonly string[],
   input: string | undefined,
 ): Promise<CommandResult> {
+  const timeoutMs = commandTimeoutMs(input?.length ?? 0)
   const options = {
-    timeout: COMMAND_TIMEOUT_MS,
+    timeout: timeoutMs,
     killSignal: 'SIGKILL',
     maxBuffer: MAX_OUTPUT_BYTES,
     // Messages are parsed in places; daemons are started without the folders of root's tools.
@@ -112,7 +120,7 @@ function run(
     const child = execFile(command, args, options, (error, stdout, stderr) => {
       if (error === null) resolve({ status: 0, stdout, stderr })
       else if (typeof error.code === 'number') resolve({ status: error.code, stdout, stderr })
-      else reject(startFailure(command, args, error))
+      else reject(startFailure(command, args, timeoutMs, error))
     })
     // EPIPE when the tool ended before it read everything; its exit status says why.
     child.stdin?.on('error', () => undefined)
@@ -123,6 +131,7 @@ function run(
 function startFailure(
   command: string,
   args: readonly string[],
+  timeoutMs: number,
   error: Error & { code?: unknown; killed?: boolean },
 ): SluiceError {
   const line = [command, ...args].join(' ')
@@ -138,7 +147,7 @@ function startFailure(
   const reason = isFlood
     ? `more than ${MAX_OUTPUT_BYTES} bytes of output`
     : error.killed === true
-      ? `not done after ${COMMAND_TIMEOUT_MS / 1000} s`
+      ? `not done after ${Math.round(timeoutMs / 1000)} s`
       : messageOf(error)
   return new SluiceError('ERR_TOOL', `${line}: ${reason}`, {
     cause: error,

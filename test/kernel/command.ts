@@ -2,6 +2,7 @@ import t from 'tap'
 
 import {
   commandRunner,
+  commandTimeoutMs,
   firstLine,
   installCommand,
   isMissingTool,
@@ -53,4 +54,9 @@ t.test('tools are started through the prefix', async (t) => {
 t.test('text of nothing but blanks and hints has no first line', async (t) => {
   t.equal(firstLine('\n  \n# hint\n'), undefined)
   t.equal(firstLine('\n  word \nnext'), 'word')
+})
+
+t.test('a tool with much to read may take longer', async (t) => {
+  t.equal(commandTimeoutMs(0), 30_000)
+  t.equal(commandTimeoutMs(32_000_000), 190_000)
 })

@@ -16,6 +16,7 @@ import {
   type BaseJump,
 } from './base-rules.js'
 import { staleChains } from './chain-graph.js'
+import { steppedText } from './restore-steps.js'
 import { isEmptyPlan, restoreText, ruleCount, type RestorePlan } from './restore-text.js'
 import {
   fullPlan,
@@ -45,6 +46,8 @@ export class FamilyRules {
   readonly #options: FamilyRulesOptions
   #loaded: Ruleset | undefined
   #fullAtMs = 0
+  /** What the tool says that it is; asked once. */
+  #variant: Promise<string> | undefined
 
   constructor(options: FamilyRulesOptions) {
     this.#options = options
@@ -94,6 +97,11 @@ export class FamilyRules {
     return true
   }
 
+  /** Puts jumps back that somebody has removed from built-in chains. Throws SluiceError ERR_TOOL. */
+  async verify(): Promise<void> {
+    if (this.#loaded !== undefined) await this.#ensureJumps(this.#loaded)
+  }
+
   /** Removes also what a predecessor wanted and we do not. Failing that, it serves nobody. */
   async #takeOver(plan: RestorePlan): Promise<RestorePlan> {
     const { run, tool, warn } = this.#options
@@ -111,7 +119,7 @@ export class FamilyRules {
     if (isEmptyPlan(plan)) return
     const { run, tool, metrics } = this.#options
     const { family } = after.options
-    const text = restoreText(plan)
+    const text = (await this.#isNft()) ? steppedText(plan) : restoreText(plan)
     try {
       await restoreRules(run, tool, text)
     } catch (error) {
@@ -122,6 +130,13 @@ export class FamilyRules {
     for (const table of ['filter', 'nat'] as const) {
       metrics.iptablesRules(table, family, { total: total[table], last: ruleCount(plan[table]) })
     }
+  }
+
+  /** Whether the tool is of the nft variant, as it says itself: `iptables v1.8.9 (nf_tables)`. */
+  async #isNft(): Promise<boolean> {
+    const { run, tool } = this.#options
+    this.#variant ??= runChecked(run, tool, ['--version'])
+    return (await this.#variant).includes('nf_tables')
   }
 
   async #ensureCanaries(): Promise<void> {

@@ -31,7 +31,7 @@ export interface IptablesProxierOptions {
   readonly warn: (message: string) => void
 }
 
-/** How often jumps are looked for that somebody has removed. */
+/** How often jumps are looked for that somebody has removed: not during a sync, which is to be quick. */
 const VERIFY_MS = 30_000
 /** Shortest time between two looks at the canary chains. */
 const CANARY_MS = 800
@@ -74,14 +74,12 @@ export class IptablesProxier implements Datapath {
   }
 
   async #bring(snapshot: Snapshot): Promise<void> {
-    const { clock, optionsOf } = this.#options
-    const isVerifying = clock.nowMs() - this.#verifiedAtMs >= VERIFY_MS
+    const { optionsOf } = this.#options
     const before = this.#snapshot
     await together(this.#rules, ([family, rules]) =>
-      rules.sync(snapshot, optionsOf(family, snapshot), isVerifying),
+      rules.sync(snapshot, optionsOf(family, snapshot), false),
     )
     this.#snapshot = snapshot
-    if (isVerifying) this.#verifiedAtMs = clock.nowMs()
     for (const family of this.#rules.keys()) {
       if (!hasUdpChange(before, snapshot, family)) continue
       // The rules are in force; an entry that stays costs its own flow only, and the next change tries again.
@@ -91,7 +89,7 @@ export class IptablesProxier implements Datapath {
     }
   }
 
-  /** Looks at the canaries from time to time; what is gone is written again at once. */
+  /** Looks at the canaries from time to time, and now and then at the jumps; what is gone is written again. */
   #watch(delayMs: number): void {
     const { clock } = this.#options
     if (this.#isClosed) return
@@ -113,12 +111,18 @@ export class IptablesProxier implements Datapath {
   async #repair(): Promise<void> {
     const snapshot = this.#snapshot
     if (snapshot === undefined) return
+    const { clock } = this.#options
+    const isVerifying = clock.nowMs() - this.#verifiedAtMs >= VERIFY_MS
     for (const [family, rules] of this.#rules) {
-      if (await rules.hasCanaries()) continue
+      if (await rules.hasCanaries()) {
+        if (isVerifying) await rules.verify()
+        continue
+      }
       this.#options.warn(`${family}: somebody has flushed iptables rules; they are written again`)
       rules.forget()
-      await rules.sync(snapshot, this.#options.optionsOf(family, snapshot), true)
+      await rules.sync(snapshot, this.#options.optionsOf(family, snapshot), false)
     }
+    if (isVerifying) this.#verifiedAtMs = clock.nowMs()
   }
 
   async #inTurn(work: () => Promise<void>): Promise<void> {

@@ -1,6 +1,7 @@
 /**
  * A change of the filter and nat tables as a value, and as text for `iptables-restore --noflush`: one
- * atomic replacement of the chains that it names; others are left as they are.
+ * atomic replacement of the chains that it names; others are left as they are. (The same change in
+ * several: restore-steps.ts.)
  */
 import type { IptablesHook } from '../../kernel/iptables.js'
 import type { RuleChain } from './port-rules.js'
@@ -44,6 +45,17 @@ function tableText(table: string, { chains, stale, jumps }: TablePlan): string {
   for (const { name, rules } of chains) for (const rule of rules) lines.push(`-A ${name} ${rule}`)
   for (const { hook, rule } of jumps) lines.push(`-I ${hook} 1 ${rule}`)
   for (const name of stale) lines.push(`-X ${name}`)
+  lines.push('COMMIT', '')
+  return lines.join('\n')
+}
+
+/** One transaction, in which each chain is followed by its rules. */
+export function interleavedText(table: string, chains: readonly RuleChain[]): string {
+  const lines = [`*${table}`]
+  for (const { name, rules } of chains) {
+    lines.push(`:${name} - [0:0]`)
+    for (const rule of rules) lines.push(`-A ${name} ${rule}`)
+  }
   lines.push('COMMIT', '')
   return lines.join('\n')
 }
