@@ -67,6 +67,8 @@ export function ownParts(
   for (const one of modes) {
     if (one === 'userspace') {
       if (capture !== undefined) own.add(capture)
+      // Its VIPs are local addresses too.
+      if (capture === 'tproxy') own.add('anyip')
     } else own.add(one)
     if (one === 'nfqueue') own.add(translationOf(config, kernel))
     // Its VIPs are local routes where the kernel has no dummy devices.
