@@ -45,11 +45,9 @@ export function createHealthMonitor(
       page.portChanged(change.servicePort.id)
     },
     endConnections: (servicePortId, endpoint) => {
-      try {
-        datapath.endConnections?.(servicePortId, endpoint)
-      } catch (error) {
+      datapath.endConnections?.(servicePortId, endpoint).catch((error: unknown) => {
         log.warn(`connections to ${endpoint.id} could not be ended: ${messageOf(error)}`)
-      }
+      })
     },
   })
 }

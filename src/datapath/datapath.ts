@@ -15,9 +15,9 @@ export interface Datapath {
   sync(snapshot: Snapshot): Promise<SyncResult>
   /**
    * The endpoint has been down for its grace: ends what clients of the Service port have there.
-   * Absent: the mode leaves such connections alone.
+   * Absent: the mode leaves such connections alone. Throws KernelError.
    */
-  endConnections?(servicePortId: string, endpoint: Endpoint): void
+  endConnections?(servicePortId: string, endpoint: Endpoint): Promise<void>
   /** New connections are no longer taken; resolves when the last one has ended or the signal aborts. */
   drain(signal: AbortSignal): Promise<void>
   /** Ends what is left and removes everything from the kernel. Idempotent. */

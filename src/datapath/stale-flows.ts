@@ -9,7 +9,7 @@
  */
 import type { Clock } from '../lib/clock.js'
 import { formatAddress, type IpFamily } from '../lib/ip-address.js'
-import { ConntrackDump } from '../kernel/conntrack-table.js'
+import { ConntrackDump, type DumpFilter } from '../kernel/conntrack-table.js'
 import type { Netfilter } from '../kernel/netfilter.js'
 import type { Snapshot } from '../model/snapshot.js'
 import { vipsOf } from '../model/vip.js'
@@ -96,11 +96,19 @@ export function tupleOf(records: Uint32Array, base: number): Uint32Array {
 }
 
 /** Visits every UDP entry of a family, chunk by chunk. */
-export async function eachUdpEntry(
+export function eachUdpEntry(
   family: IpFamily,
   visit: (records: Uint32Array, base: number) => void,
 ): Promise<void> {
-  const dump = new ConntrackDump({ family, protocol: IpProtocol.udp })
+  return eachEntry({ family, protocol: IpProtocol.udp }, visit)
+}
+
+/** Visits every entry that the filter lets through, chunk by chunk. Throws KernelError. */
+export async function eachEntry(
+  filter: DumpFilter,
+  visit: (records: Uint32Array, base: number) => void,
+): Promise<void> {
+  const dump = new ConntrackDump(filter)
   try {
     for (let idle = 0; idle < MAX_IDLE_CHUNKS;) {
       const count = dump.receive()

@@ -68,8 +68,8 @@ export class AutoDatapath implements Datapath {
     return this.#inTurn(() => this.#bring(snapshot))
   }
 
-  endConnections(servicePortId: string, endpoint: Endpoint): void {
-    this.#options.deciding.datapath.endConnections?.(servicePortId, endpoint)
+  async endConnections(servicePortId: string, endpoint: Endpoint): Promise<void> {
+    await this.#options.deciding.datapath.endConnections?.(servicePortId, endpoint)
   }
 
   async drain(signal: AbortSignal): Promise<void> {

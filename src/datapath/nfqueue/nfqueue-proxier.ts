@@ -32,6 +32,7 @@ import { Verification } from '../userspace/capture-options.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import { partOfSnapshot } from '../part-of-snapshot.js'
 import { reconcileFlows } from '../stale-flows.js'
+import { endTcpConnections } from './end-tcp.js'
 import type { EndpointMap } from './endpoint-map.js'
 import { type SlotElement, SlotTable } from './slot-table.js'
 import type { Standby, StandbyPart } from './standby.js'
@@ -54,6 +55,8 @@ export interface NfqueueProxierOptions {
   readonly standby: Standby
   readonly endpointMaps: Readonly<Record<IpFamily, EndpointMap>>
   readonly thread: SteeringThread
+  /** Sends a packet as it is. Does not throw. */
+  readonly send: (packet: Uint8Array) => void
   readonly counters: SteeringCounters
   /** Read anew at each sync: nothing tells of address changes. */
   readonly localAddresses: () => readonly LocalAddress[]
@@ -176,14 +179,18 @@ export class NfqueueProxier implements Datapath {
     }
   }
 
-  /** UDP only: the next datagram is steered anew. A TCP connection without its entry would hang. */
-  endConnections(servicePortId: string, { id }: Endpoint): void {
+  /** The next datagram of a UDP flow is steered anew; TCP connections are reset. Throws KernelError. */
+  async endConnections(servicePortId: string, { id }: Endpoint): Promise<void> {
     const { netfilter, layout } = this.#options
     const slot = this.#slots.slotOf(servicePortId, id)
     const port = this.#applied.get(servicePortId)?.state.servicePort
-    if (slot === undefined || port?.protocol !== 'UDP') return
-    const mark = slot * 2 ** layout.slotShift
-    netfilter.deleteMarkedConnections(port.ipFamily, mark, layout.slotMask)
+    if (slot === undefined || port === undefined) return
+    if (port.protocol === 'TCP') {
+      await endTcpConnections(this.#options, port.ipFamily, slot)
+    } else {
+      const mark = slot * 2 ** layout.slotShift
+      netfilter.deleteMarkedConnections(port.ipFamily, mark, layout.slotMask)
+    }
   }
 
   /** Nothing to wait for: connections are the kernel's. */

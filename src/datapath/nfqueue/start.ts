@@ -72,7 +72,12 @@ export async function startNfqueue(context: NfqueueContext) {
     },
   )
   log.info({ queueBufferBytes, eventBufferBytes, families, dnat }, 'steering')
-  const datapath = makeProxier(context, { layout, families, netfilter, thread, counters, dnat })
+  const datapath = makeProxier(context, {
+    ...{ layout, families, netfilter, thread, counters, dnat },
+    send: (packet) => {
+      if (sender.isUsable) sender.send(packet)
+    },
+  })
   return {
     datapath: {
       sync: (snapshot: Snapshot) => datapath.sync(snapshot),
@@ -151,6 +156,7 @@ function threadOptions(
 interface Parts extends TranslationParts {
   readonly thread: SteeringThread
   readonly counters: SteeringCounters
+  readonly send: (packet: Uint8Array) => void
 }
 
 function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {

@@ -1,5 +1,6 @@
 /**
- * Sends SYNs again as their clients have sent them, source address and all, by a raw socket with
+ * Sends packets as they are, source address and all: SYNs as their clients have sent them, and the questions
+ * of end-tcp.ts. By a raw socket with
  * the IP header included (raw-socket: IPPROTO_RAW). They enter OUTPUT, meet the steering rules like
  * any packet of this node, and get the verdict that waits for their 5-tuple.
  *

@@ -195,9 +195,10 @@ export class UserspaceProxier implements Datapath {
     return { warnings: [...plan.warnings, ...warnings] }
   }
 
-  endConnections(servicePortId: string, { id }: Endpoint): void {
+  endConnections(servicePortId: string, { id }: Endpoint): Promise<void> {
     this.#tcpRelay.resetEndpoint(servicePortId, id)
     this.#udpRelay.closeEndpoint(servicePortId, id)
+    return Promise.resolve()
   }
 
   async drain(signal: AbortSignal): Promise<void> {
