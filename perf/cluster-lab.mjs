@@ -1,5 +1,5 @@
 /** What the scenarios with the tests' API server share: it, the proxy, and who watches the kernel. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -75,7 +75,7 @@ export function startProxy({ namespaces, node, folder }, { port, mode }) {
     }),
   )
   const command = [process.execPath, MAIN, 'run', '--kubeconfig', kubeconfig]
-  const flags = ['--hostname-override', 'node-a', '--proxy-mode', mode]
+  const flags = ['--hostname-override', 'node-a', '--proxy-mode', mode, '--profiling']
   const child = namespaces.spawn(node, [...command, ...flags], {
     stdio: ['ignore', 'inherit', 'pipe'],
   })
@@ -126,6 +126,18 @@ function certificate(folder) {
 
 export const rssMiB = (pid) => statusMiB(pid, 'VmRSS')
 export const peakMiB = (pid) => statusMiB(pid, 'VmHWM')
+
+/** MiB reachable on the heap and resident, after a full collection in the proxy. */
+export function collectedMiB({ node }) {
+  const request = 'GET /debug/memory?collect HTTP/1.0\\r\\n\\r\\n'
+  const script = `exec 3<>/dev/tcp/127.0.0.1/10249 && printf '${request}' >&3 && cat <&3`
+  const { stdout } = spawnSync('ip', ['netns', 'exec', node, 'bash', '-c', script], {
+    encoding: 'utf8',
+  })
+  const { heapUsed, external, rss } = JSON.parse(stdout.slice(stdout.indexOf('\r\n\r\n')))
+  const mib = (bytes) => Math.round(bytes / 104_857.6) / 10
+  return { heap: mib(heapUsed + external), rss: mib(rss) }
+}
 
 /** The process that `ip netns exec` became. */
 function statusMiB(pid, field) {
