@@ -41,7 +41,7 @@ export async function startDaemon({ namespaces, folder }, node, { items, mode })
       join(ROOT, 'dist/cli/main.js'),
       ...['run', '--proxy-mode', mode, '--manifests', manifests],
       ...['--hostname-override', 'perf', '--cluster-cidr', '10.0.0.0/8'],
-      ...['--healthz-bind-address=', '--metrics-bind-address='],
+      ...['--healthz-bind-address=', '--metrics-bind-address=', '--log-level=debug'],
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   )

@@ -5,6 +5,7 @@
 import { cleanupNode } from '../datapath/cleanup.js'
 import { cleanupKubeProxy } from '../datapath/cleanup-kube-proxy.js'
 import { commandRunner } from '../kernel/command.js'
+import { stderrProgress } from './progress.js'
 
 export interface CleanupOptions {
   readonly write: (text: string) => void
@@ -22,7 +23,14 @@ export async function cleanup(
   run = commandRunner(),
   removeAll = kubeProxy ? cleanupKubeProxy : cleanupNode,
 ): Promise<number> {
-  const { removed, problems } = await removeAll(run)
+  const progress = stderrProgress()
+  const told: typeof run = (name, args, ...rest) => {
+    progress.step(`${name} ${args.join(' ')}`)
+    return run(name, args, ...rest)
+  }
+  const { removed, problems } = await removeAll(told).finally(() => {
+    progress.end()
+  })
   for (const line of removed) write(`removed ${line}\n`)
   for (const line of problems) write(`failed: ${line}\n`)
   if (removed.length === 0 && problems.length === 0) write('nothing to remove\n')

@@ -11,6 +11,7 @@ import path from 'node:path'
 import { messageOf, SluiceError } from '../lib/errors.js'
 import { isAlive, removeLeftOvers } from '../kernel/netns.js'
 import { hasColour } from './paint.js'
+import { stderrProgress } from './progress.js'
 import { play } from './demo/script.js'
 import { Show } from './demo/show.js'
 import { type Load, Stage } from './demo/stage.js'
@@ -85,7 +86,11 @@ async function perform(stage: Stage, options: DemoOptions): Promise<number> {
   const aborted = abortOf(signal)
   const pods = stage.services.flatMap((service) => service.pods)
   write(`Starting ${pods.length} pods behind ${stage.services.length} Services ...\n`)
-  await Promise.race([stage.startPods(), aborted])
+  const progress = stderrProgress()
+  const started = stage.startPods(progress.step.bind(progress)).finally(() => {
+    progress.end()
+  })
+  await Promise.race([started, aborted])
   if (!stage.hasIpv6) write('This kernel has no IPv6: the echo Service is IPv4 only.\n')
   write('Starting the proxy on the node ...\n')
   const proxyNews = show.proxyNews.bind(show)

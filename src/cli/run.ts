@@ -229,7 +229,10 @@ function syncObservers(metrics: RunMetrics, mode: RunningMode, http: () => RunHt
 async function shutDown(mode: RunningMode, config: RunConfig, log: Logger): Promise<void> {
   const { datapath } = mode
   const connections = mode.openConnections()
-  log.info({ connections, drainTimeoutMs: config.drainTimeoutMs }, 'draining')
+  log.info(
+    { connections, drainTimeoutMs: config.drainTimeoutMs },
+    'no new connections are taken; those that are open may end',
+  )
   await datapath.drain(AbortSignal.timeout(config.drainTimeoutMs))
   const reset = mode.openConnections()
   try {

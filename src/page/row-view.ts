@@ -93,6 +93,7 @@ export class LineView {
     this.element.setAttribute('aria-expanded', String(opened !== undefined))
     const [first = '', ...others] = row.vips.split(' ')
     this.#say('name', row.name, row.protocol)
+    this.#cells.name.title = `${row.name} ${row.protocol}`
     this.#say('vip', others.length === 0 ? first : `${first} +${others.length}`)
     this.#cells.vip.title = row.vips
     this.#say('balancer', row.balancer)
@@ -138,6 +139,7 @@ export class LineView {
     const isBad = state === 'down' || state === 'ejected'
     element.className = `line endpoint${isBad ? ' problem' : ''}${state === 'up' ? '' : ' is-off'}`
     this.#say('name', address, pod)
+    this.#cells.name.title = `${address} ${pod}`
     const place = [node, zone].filter(Boolean).join(' ')
     // What is wrong is worth more room than the weight: the style sheet gives it both cells.
     const trouble = reason === '' ? 'connects fail' : reason

@@ -17,11 +17,14 @@ import { eventSubject, type Events } from '../observe/events.js'
 import type { Logger } from '../observe/log.js'
 import { type AnnotationReader, newAnnotationProblems } from '../policy/annotation-problems.js'
 import type { ClusterChange, ClusterSource } from '../source/cluster-source.js'
+import { FirstSync } from './first-sync.js'
 import type { HealthStage } from './health-stage.js'
 import { SyncRunner } from './sync-runner.js'
 
 /** First wait after a failed sync. */
 const RETRY_MS = 500
+/** A sync that takes longer is told of each time. */
+const SLOW_SYNC_MS = 1000
 
 export interface SyncObservers {
   /** Changes wait for the datapath. */
@@ -60,6 +63,8 @@ export class ServiceProxy {
   #warnings: readonly string[] = []
   #lastSyncAt: Date | undefined
   #lastSyncError: string | undefined
+  /** Until the first sync has succeeded. */
+  #first: FirstSync | undefined
 
   constructor(options: ServiceProxyOptions) {
     this.#options = options
@@ -104,13 +109,16 @@ export class ServiceProxy {
 
   /** Starts the source; syncs follow. Throws what the source throws. */
   async start(): Promise<void> {
-    const { source, log, onFailure } = this.#options
+    const { source, log, clock, onFailure } = this.#options
+    this.#first = new FirstSync({ clock, log })
     await source.start({
       onFailure,
       onInitialPart: (changes) => {
+        this.#first?.took(changes, false)
         this.#takeIn(changes)
       },
       onChanges: (changes) => {
+        this.#first?.took(changes, true)
         this.#apply(changes)
       },
       onWarning: (message, context) => {
@@ -126,6 +134,7 @@ export class ServiceProxy {
 
   /** No changes and no syncs any more; the datapath stays as it is. Idempotent. */
   async stop(): Promise<void> {
+    this.#first?.end()
     await this.#options.source.close()
     await this.#runner.close()
   }
@@ -167,10 +176,13 @@ export class ServiceProxy {
     const known = new Set(this.#warnings)
     for (const warning of warnings) if (!known.has(warning)) log.warn(warning)
     this.#warnings = warnings
+    const isFirst = this.#lastSyncAt === undefined
     this.#lastSyncAt = new Date()
     this.#lastSyncError = undefined
+    this.#first?.end()
     if (isNew) {
-      log.info(
+      // A busy cluster changes every second: that is no news, unless it takes long.
+      log[isFirst || tookMs >= SLOW_SYNC_MS ? 'info' : 'debug'](
         {
           generation: snapshot.generation,
           servicePorts: snapshot.servicePorts.size,

@@ -45,7 +45,7 @@ t.test('250,000 endpoints', { skip: rootOnly, timeout: 170_000 }, async (t) => {
   }
   cluster.write(manifests(pods))
   const total = (SERVICES - 2) * ENDPOINTS + 4
-  const first = await cluster.startProxy('--proxy-mode', 'nfqueue')
+  const first = await cluster.startProxy('--proxy-mode', 'nfqueue', '--log-level', 'debug')
   t.teardown(() => first.stop('SIGKILL'))
   const last = `10.97.${(SERVICES - 1) >> 8}.${(SERVICES - 1) & 255}`
 

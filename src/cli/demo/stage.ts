@@ -76,11 +76,12 @@ export class Stage {
   }
 
   /** Nine namespaces with a server in each. Throws SluiceError. */
-  async startPods(): Promise<void> {
+  async startPods(onStep: (text: string) => void): Promise<void> {
     const pods = this.services.flatMap((service) => service.pods)
     // One `ip` after the other; the servers start up meanwhile.
     const starts: Promise<void>[] = []
-    for (const pod of pods) {
+    for (const [index, pod] of pods.entries()) {
+      onStep(`pod ${index + 1} of ${pods.length}: ${pod.name}`)
       await this.#network.addPod(pod)
       const start = this.#serve(pod, pod.first)
       start.catch(() => undefined)

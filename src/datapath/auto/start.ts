@@ -37,7 +37,7 @@ export async function startAuto(context: ModeContext): Promise<RunningMode> {
     log.warn(`${chosen.mode} is never left, no mode of rules can take its place: ${why}`)
     return deciding
   }
-  log.info({ fallback, ladder }, 'past a threshold rules take over')
+  log.info({ fallback, ladder }, `past a threshold ${fallback} takes over`)
   return withFallback(context, { deciding, name: chosen.mode, fallback })
 }
 

@@ -42,7 +42,10 @@ export function startIptables(context: ModeContext): RunningMode {
     deleteStaleFlows: (family, snapshot) =>
       reconcileFlows({ netfilter, clock, metrics, keptFlows }, family, snapshot),
   })
-  log.info({ families, iptables: toolOf('IPv4') }, 'rules only')
+  log.info(
+    { families, iptables: toolOf('IPv4') },
+    'rules only: the kernel picks endpoints, and no connect is tried again',
+  )
   const routeLoopback = snapshotLoopbackRouter(config, warn)
   return {
     datapath: {

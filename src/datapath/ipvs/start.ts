@@ -47,7 +47,10 @@ export async function startIpvs(context: IpvsContext) {
   const device = capabilityOf(kernel, 'dummy devices').usable ? 'kube-ipvs0' : 'lo'
   const settings = ipvsSettings(config)
   const { scheduler } = settings
-  log.info({ families, scheduler, device }, 'virtual servers')
+  log.info(
+    { families, scheduler, device },
+    'virtual servers only: the kernel picks endpoints, and no connect is tried again',
+  )
   const datapath = makeProxier(context, families, settings)
   const traffic = new Traffic()
   return {

@@ -71,7 +71,8 @@ export async function startNfqueue(context: NfqueueContext) {
       onFailure: context.onFailure,
     },
   )
-  log.info({ queueBufferBytes, eventBufferBytes, families, dnat }, 'steering')
+  const started = { queueBufferBytes, eventBufferBytes, families, dnat }
+  log.info(started, `first packets are steered; rules of ${dnat} serve the rest`)
   const datapath = makeProxier(context, {
     ...{ layout, families, netfilter, thread, counters, dnat },
     send: (packet) => {

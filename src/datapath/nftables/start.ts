@@ -58,7 +58,10 @@ export function startNftables(context: ModeContext): RunningMode {
       log.warn(message)
     },
   })
-  log.info({ families: FAMILIES, table: TABLE }, 'rules only')
+  log.info(
+    { families: FAMILIES, table: TABLE },
+    'rules only: the kernel picks endpoints, and no connect is tried again',
+  )
   return {
     datapath: {
       sync: (snapshot) => datapath.sync(snapshot),

@@ -67,7 +67,7 @@ export function startUserspace(context: ModeContext): DecidingMode {
 function captureOf(context: ModeContext, warn: (message: string) => void): Capture {
   const { config, kernel, run, clock, localAddresses, log } = context
   const { name, reason } = chooseCapture(config.userspace.capture, kernel)
-  log.info({ capture: name, reason }, 'capture chosen')
+  log.info({ capture: name, reason }, `connections reach the relay by ${name}: ${reason}`)
   return createCapture(name, {
     run,
     localAddresses,
