@@ -13,15 +13,17 @@
  */
 import type { Clock } from '../../lib/clock.js'
 import { messageOf } from '../../lib/errors.js'
+import { SortedMap } from '../../lib/sorted-map.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { ServicePort } from '../../model/service-port.js'
-import type { Snapshot } from '../../model/snapshot.js'
+import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
 import type { Datapath, SyncResult } from '../datapath.js'
-import { partOfSnapshot } from '../part-of-snapshot.js'
+import { SnapshotPart } from '../part-of-snapshot.js'
 import type { DecidingMode, ModeLog } from '../running-mode.js'
 import type { ConnectionCounter } from './connection-counter.js'
 import { LoadMeter } from './load-meter.js'
 import type { Measurements, ModeSelector } from './mode-selector.js'
+import { SnapshotSize } from './snapshot-size.js'
 import { staysInUserspace } from './stay-annotation.js'
 
 export interface AutoDatapathOptions {
@@ -50,7 +52,9 @@ export class AutoDatapath implements Datapath {
   /** What the deciding mode was told last: a sync may have failed after that. */
   #toldRules: boolean | undefined
   /** Service ports that the rules' own mode has. */
-  #inRules: ReadonlySet<string> = new Set()
+  #inRules = SortedMap.empty<ServicePortState>()
+  readonly #rulesPart = new SnapshotPart()
+  readonly #size = new SnapshotSize()
   #cancelSample: (() => void) | undefined
   /** Syncs and switches take turns. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -105,34 +109,28 @@ export class AutoDatapath implements Datapath {
 
   async #serve(snapshot: Snapshot, usesRules: boolean): Promise<readonly string[]> {
     const { deciding, rules } = this.#options
-    const takes = (port: ServicePort): boolean => !usesRules || staysInUserspace(port)
-    const before = this.#inRules
-    const rulesFirst = rules !== undefined && (usesRules || before.size > 0)
+    const wanted = this.#rulesPart.of(snapshot, usesRules ? goesToRules : nothingGoesToRules)
+    const rulesFirst = rules !== undefined && (usesRules || this.#inRules.size > 0)
     const warnings = rulesFirst
-      ? await this.#syncRules(rules, snapshot, (port) => !takes(port) || before.has(port.id))
+      ? await this.#syncRules(rules, withKept(wanted, this.#inRules, snapshot))
       : []
-    if (this.#toldRules !== usesRules) deciding.handOver.take(takes, rules === undefined)
+    if (this.#toldRules !== usesRules) {
+      deciding.handOver.take(usesRules ? staysInUserspace : takesAll, rules === undefined)
+    }
     this.#toldRules = usesRules
     const result = await deciding.datapath.sync(snapshot)
-    const last = rules === undefined ? [] : await this.#syncRules(rules, snapshot, (p) => !takes(p))
+    const last = rules === undefined ? [] : await this.#syncRules(rules, wanted)
     return [...result.warnings, ...(last.length > 0 ? last : warnings)]
   }
 
-  async #syncRules(
-    rules: Datapath,
-    snapshot: Snapshot,
-    includes: (port: ServicePort) => boolean,
-  ): Promise<readonly string[]> {
-    const part = partOfSnapshot(snapshot, includes)
+  async #syncRules(rules: Datapath, part: Snapshot): Promise<readonly string[]> {
     const { warnings } = await rules.sync(part)
-    this.#inRules = new Set(part.servicePorts.keys())
+    this.#inRules = part.servicePorts
     return warnings
   }
 
-  #measured({ servicePorts }: Snapshot): Measurements {
-    let endpoints = 0
-    for (const state of servicePorts.values()) endpoints += state.endpoints.length
-    return { ...this.#load, servicePorts: servicePorts.size, endpoints }
+  #measured(snapshot: Snapshot): Measurements {
+    return { ...this.#load, ...this.#size.of(snapshot) }
   }
 
   /** Failing it, the load is not known while rules serve. */
@@ -183,4 +181,24 @@ export class AutoDatapath implements Datapath {
     this.#turn = mine.catch(() => undefined)
     return mine
   }
+}
+
+// Functions that stay the same: by them SnapshotPart knows that it may go on from the last Snapshot.
+const takesAll = (): boolean => true
+const nothingGoesToRules = (): boolean => false
+const goesToRules = (port: ServicePort): boolean => !staysInUserspace(port)
+
+/** What rules are to serve, and what they serve as long as nobody else does. */
+function withKept(
+  wanted: Snapshot,
+  inRules: SortedMap<ServicePortState>,
+  { servicePorts }: Snapshot,
+): Snapshot {
+  const kept = new Map<string, ServicePortState>()
+  for (const { key, after } of inRules.differences(wanted.servicePorts)) {
+    const state = after === undefined ? servicePorts.get(key) : undefined
+    if (state !== undefined) kept.set(key, state)
+  }
+  if (kept.size === 0) return wanted
+  return { ...wanted, servicePorts: wanted.servicePorts.with(kept) }
 }

@@ -30,7 +30,7 @@ import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { RunConfig } from '../../config/run-config.js'
 import { Verification } from '../userspace/capture-options.js'
 import type { Datapath, SyncResult } from '../datapath.js'
-import { partOfSnapshot } from '../part-of-snapshot.js'
+import { SnapshotPart } from '../part-of-snapshot.js'
 import { reconcileFlows } from '../stale-flows.js'
 import { endTcpConnections } from './end-tcp.js'
 import type { EndpointMap } from './endpoint-map.js'
@@ -110,6 +110,7 @@ export class NfqueueProxier implements Datapath {
   /** What the addresses of this node were, as text: when they change, every port changes. */
   #addresses = ''
   #takes: (port: ServicePort) => boolean = () => true
+  readonly #part = new SnapshotPart()
   /** Whether the standby serves what is not taken. */
   #standbyServesOthers = true
   #isAdopted = false
@@ -141,9 +142,9 @@ export class NfqueueProxier implements Datapath {
     }
   }
 
-  /** The slot of an endpoint, undefined when it has none. */
-  slotOf(servicePortId: string, endpointId: string): number | undefined {
-    return this.#slots.slotOf(servicePortId, endpointId)
+  /** Each endpoint of a Service port that has a slot. */
+  visitSlots(servicePortId: string, visit: (endpointId: string, slot: number) => void): void {
+    this.#slots.visit(servicePortId, visit)
   }
 
   /**
@@ -206,7 +207,7 @@ export class NfqueueProxier implements Datapath {
   }
 
   #inStandby(snapshot: Snapshot): Snapshot {
-    return this.#standbyServesOthers ? snapshot : partOfSnapshot(snapshot, this.#takes)
+    return this.#standbyServesOthers ? snapshot : this.#part.of(snapshot, this.#takes)
   }
 
   #changesTo(snapshot: Snapshot, isVerifying: boolean): Changes {
@@ -416,6 +417,7 @@ export class NfqueueProxier implements Datapath {
   #entriesOf(port: SteeredPort, nodePortAddresses: readonly string[]): string[] {
     const { servicePort, reachable } = port.state
     if (!this.#takes(servicePort)) return []
+    if (this.#slots.isComplete) return entriesOf(port, nodePortAddresses)
     const hasSlot = ({ id }: { readonly id: string }) =>
       this.#slots.slotOf(servicePort.id, id) !== undefined
     return reachable.every(hasSlot) ? entriesOf(port, nodePortAddresses) : []

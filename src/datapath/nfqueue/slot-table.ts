@@ -52,6 +52,8 @@ export class SlotTable {
   /** What the kernel has from an earlier process and nobody has asked for yet: by `COMMENT ENDPOINT-ID`. */
   readonly #adoptable = new Map<string, SlotElement>()
   #size = 0
+  /** Endpoints for which there was no slot left. */
+  #without = 0
   #next = 1
 
   /** `isInUse`: whether connections still carry a slot. */
@@ -117,6 +119,7 @@ export class SlotTable {
     }
     for (; position < before.slots.length; position++) keep(removed, before, position)
     this.#size += added.length - removed.length
+    this.#without += without(after) - without(before)
     if (endpoints.length === 0) this.#ports.delete(servicePortId)
     else this.#ports.set(servicePortId, after)
     return { added, removed }
@@ -133,6 +136,20 @@ export class SlotTable {
     }
     const slot = port.endpoints[low]?.id === endpointId ? port.slots[low] : NO_SLOT
     return slot === NO_SLOT ? undefined : slot
+  }
+
+  /** Each endpoint of a Service port that has a slot. */
+  visit(servicePortId: string, visit: (endpointId: string, slot: number) => void): void {
+    const { endpoints, slots } = this.#ports.get(servicePortId) ?? NO_SLOTS
+    for (const [index, { id }] of endpoints.entries()) {
+      const slot = slots[index] ?? NO_SLOT
+      if (slot !== NO_SLOT) visit(id, slot)
+    }
+  }
+
+  /** Whether every endpoint has a slot. */
+  get isComplete(): boolean {
+    return this.#without === 0
   }
 
   /** Every slot of a family. */
@@ -170,6 +187,12 @@ export class SlotTable {
     }
     return undefined
   }
+}
+
+function without({ slots }: PortSlots): number {
+  let count = 0
+  for (const slot of slots) if (slot === NO_SLOT) count++
+  return count
 }
 
 function keep(removed: number[], { slots }: PortSlots, position: number): void {

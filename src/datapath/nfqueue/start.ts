@@ -251,13 +251,13 @@ function readTraffic(
   datapath: NfqueueProxier,
   counters: SteeringCounters,
 ): void {
-  for (const [id, { endpoints }] of snapshot.servicePorts) {
-    const port = traffic.servicePort(id)
+  for (const id of snapshot.servicePorts.keys()) {
+    const known = traffic.read(id).endpoints
     const sums = { active: 0, total: 0, failed: 0, retries: 0 }
-    for (const endpoint of endpoints) {
-      const slot = datapath.slotOf(id, endpoint.id)
-      if (slot === undefined) continue
-      const counts = port.endpoint(endpoint.id)
+    datapath.visitSlots(id, (endpointId, slot) => {
+      // Most have counted nothing, and there may be 250,000: nothing is kept for them.
+      if (counters.isUnused(slot) && !known.has(endpointId)) return
+      const counts = traffic.servicePort(id).endpoint(endpointId)
       counts.activeConnections = counters.open[slot] ?? 0
       counts.totalConnections = counters.steered[slot] ?? 0
       counts.connectFailures = counters.failures[slot] ?? 0
@@ -265,7 +265,9 @@ function readTraffic(
       sums.total += counts.totalConnections
       sums.failed += counters.exhausted[slot] ?? 0
       sums.retries += counters.retries[slot] ?? 0
-    }
+    })
+    if (traffic.read(id).endpoints.size === 0) continue
+    const port = traffic.servicePort(id)
     port.activeConnections = sums.active
     // A connection that was retried was steered more than once.
     port.totalConnections = sums.total - sums.retries

@@ -131,6 +131,16 @@ export class SteeringCounters {
     }
   }
 
+  /** Whether a slot has counted nothing yet. */
+  isUnused(slot: number): boolean {
+    return (
+      this.open[slot] === 0 &&
+      this.steered[slot] === 0 &&
+      this.failures[slot] === 0 &&
+      this.exhausted[slot] === 0
+    )
+  }
+
   /** A slot begins a new life: everything but what is still open. */
   resetSlot(slot: number): void {
     this.steered[slot] = 0

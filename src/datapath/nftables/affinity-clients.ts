@@ -38,9 +38,10 @@ export function changedAffinity(before: Layout | undefined, after: Layout): Allo
   const allowed = new Map<string, Set<string>>()
   if (after.family === 'IPv6') return allowed
   const visit = (old: LayoutPart | undefined, part: LayoutPart | undefined): void => {
-    for (const key of [...vipKeys(old), ...vipKeys(part)]) allowed.set(key, new Set())
+    const doors = vipKeys(part)
+    for (const key of [...vipKeys(old), ...doors]) allowed.set(key, new Set())
     // Under another policy a client that is known may be one that must go elsewhere.
-    if (part === undefined || hasOtherPolicy(old, part)) return
+    if (doors.length === 0 || part === undefined || hasOtherPolicy(old, part)) return
     for (const name of SLOT_SETS) {
       const slots = part.elements.get(name)
       if (slots !== undefined) addSlots(allowed, slots)
@@ -99,11 +100,12 @@ function keysOf(elements: Elements | undefined, stride: number): string[] {
 }
 
 function addSlots(allowed: Map<string, Set<string>>, slots: Elements): void {
-  const stride = slots.keys.length / slots.count
-  for (let index = 0; index < slots.count; index++) {
-    const door = textOf(slots.keys, index * stride, stride - 4)
-    if (slots.data !== undefined) {
-      allowed.get(door)?.add(textOf(slots.data, index * DATA_BYTES, DATA_BYTES))
+  const { keys, data, count } = slots
+  const stride = keys.length / count
+  for (let index = 0; index < count; index++) {
+    const door = textOf(keys, index * stride, stride - 4)
+    if (data !== undefined) {
+      allowed.get(door)?.add(textOf(data, index * DATA_BYTES, DATA_BYTES))
     }
   }
 }

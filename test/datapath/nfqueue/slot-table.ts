@@ -210,3 +210,17 @@ t.test('whatever happens, no slot has two meanings', async (t) => {
     fc.assert(fc.property(fc.array(step, { maxLength: 30 }), holds), { numRuns: 300 })
   })
 })
+
+t.test('it knows when an endpoint has no slot, and when all have one again', async (t) => {
+  const slots = new SlotTable(1, nobody)
+  slots.assign(ECHO, [a!, b!])
+  t.notOk(slots.isComplete)
+  const seen: [string, number][] = []
+  slots.visit(ECHO, (id, slot) => seen.push([id, slot]))
+  t.strictSame(seen, [[a!.id, 1]])
+  t.strictSame(slots.assign(ECHO, [b!]).removed, [1])
+  slots.free([1])
+  slots.assign(ECHO, [b!])
+  t.ok(slots.isComplete)
+  t.equal(slots.slotOf(ECHO, b!.id), 1)
+})
