@@ -8,11 +8,12 @@
  * the whole table, and leaves the sets of IPv6), and the chain of the kubelet.
  * Source: reference 2.6; kube-proxy pkg/proxy/{iptables,ipvs,nftables}/cleanup.go.
  */
-import { isMissingTool, type RunCommand, runChecked } from '../kernel/command.js'
+import { isMissingTool, type RunCommand } from '../kernel/command.js'
 import { listDeviceAddresses, removeDevice } from '../kernel/device-addresses.js'
 import { countSetEntries, destroySets, setName } from '../kernel/ipset.js'
 import { iptablesTool } from '../kernel/iptables.js'
 import { localAddresses } from '../kernel/local-address.js'
+import { removeNftTable } from '../kernel/nft-table.js'
 import { SluiceError } from '../lib/errors.js'
 import type { IpFamily } from '../lib/ip-address.js'
 import {
@@ -41,7 +42,7 @@ export async function cleanupKubeProxy(
   const steps = new CleanupSteps()
   let isDeviceNeeded = false
   for (const family of FAMILIES) {
-    await steps.attempt(() => removeNftablesTable(run, family))
+    await steps.attempt(() => removeNftTable(run, family, NFTABLES_NAME))
     if (await isIpvsOurs(run, family)) {
       isDeviceNeeded = true
       continue
@@ -75,14 +76,6 @@ async function removeSets(run: RunCommand, family: IpFamily): Promise<readonly s
     names.map((name) => setName(name, family)),
   )
   return gone.map((name) => `ipset ${name}`)
-}
-
-async function removeNftablesTable(run: RunCommand, family: IpFamily): Promise<readonly string[]> {
-  const kind = family === 'IPv4' ? 'ip' : 'ip6'
-  const tables = await runChecked(run, 'nft', ['list', 'tables', kind])
-  if (!tables.split('\n').includes(`table ${kind} ${NFTABLES_NAME}`)) return []
-  await runChecked(run, 'nft', ['delete', 'table', kind, NFTABLES_NAME])
-  return [`nftables table ${kind} ${NFTABLES_NAME}`]
 }
 
 /** Whether our ipvs mode has taken the chains and sets of this family over. */

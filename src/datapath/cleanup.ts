@@ -4,11 +4,12 @@
  * translation is in their conntrack entries.
  */
 import type { IpFamily } from '../lib/ip-address.js'
-import { type RunCommand, runChecked } from '../kernel/command.js'
+import type { RunCommand } from '../kernel/command.js'
 import { removeMarkRules } from '../kernel/ip-rule.js'
 import { destroySets, setName } from '../kernel/ipset.js'
 import { iptablesTool } from '../kernel/iptables.js'
 import { localAddresses } from '../kernel/local-address.js'
+import { removeNftTable } from '../kernel/nft-table.js'
 import { OwnedChains } from '../kernel/owned-chains.js'
 import { LOAD_CHAIN } from './auto/connection-counter.js'
 import {
@@ -23,7 +24,7 @@ import { removeLocalRoutes } from './userspace/capture-anyip.js'
 import { DEFAULT_MARK_MASK, markLayoutOf } from '../packet/mark-layout.js'
 import { removeEndpointChains } from './nfqueue/iptables-endpoint-map.js'
 import { STEERED_SET, type SteeringRuleOptions, steeringChains } from './nfqueue/steering-rules.js'
-import { removalText, tableName } from './nftables/skeleton.js'
+import { TABLE } from './nftables/tables.js'
 import { FAMILIES } from './userspace/capture-options.js'
 import { redirectChains, redirectSetNames } from './userspace/capture-redirect-rules.js'
 import { divertChains } from './userspace/capture-tproxy.js'
@@ -73,13 +74,8 @@ export async function cleanupNode(
 }
 
 /** The flat layout and the standby of the nfqueue mode. Throws SluiceError ERR_TOOL. */
-export async function removeTable(run: RunCommand, family: IpFamily): Promise<readonly string[]> {
-  const [kind = '', name = ''] = tableName(family).split(' ')
-  const { status } = await run('nft', ['list', 'chains', kind, name])
-  const { stdout } = await run('nft', ['list', 'tables', kind])
-  if (status !== 0 && !stdout.includes(`table ${kind} ${name}`)) return []
-  await runChecked(run, 'nft', ['-f', '-'], removalText(family))
-  return [`nftables table ${kind} ${name}`]
+export function removeTable(run: RunCommand, family: IpFamily): Promise<readonly string[]> {
+  return removeNftTable(run, family, TABLE)
 }
 
 /** Any options do: the names are the same for all. */

@@ -15,6 +15,7 @@
  */
 import { createHash } from 'node:crypto'
 
+import { nftFamily, tableRemovalText } from '../../kernel/nft-table.js'
 import type { IpFamily, IpRange } from '../../lib/ip-address.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import { affinityBlocks, affinityMap, rememberedEndpoint } from './affinity-rules.js'
@@ -89,13 +90,12 @@ function versionOf(lines: readonly string[]): string {
 
 /** `ip kube-sluice` */
 export function tableName(family: IpFamily): string {
-  return `${family === 'IPv4' ? 'ip' : 'ip6'} ${TABLE}`
+  return `${nftFamily(family)} ${TABLE}`
 }
 
 /** The text that removes the table, there or not. */
 export function removalText(family: IpFamily): string {
-  const name = tableName(family)
-  return `add table ${name}\ndelete table ${name}\n`
+  return tableRemovalText(family, TABLE)
 }
 
 function setBlocks({ family, affinityMaxClients }: SkeletonOptions): string[] {
