@@ -1,5 +1,4 @@
 /** Puts the ipvs mode together: what the kernel lacks is said in one line before anything is touched. */
-import { readFileSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 
 import type { RunConfig } from '../../config/run-config.js'
@@ -39,7 +38,9 @@ export interface IpvsContext {
 export async function startIpvs(context: IpvsContext) {
   const { config, kernel, log } = context
   requireIpvs(kernel)
-  for (const problem of setIpvsParameters(sysctlFiles, config.ipvs.strictArp, release())) {
+  const { strictArp } = config.ipvs
+  const root = config.nodeSetup.sysctlRoot
+  for (const problem of setIpvsParameters({ strictArp, release: release(), root })) {
     log.warn(problem)
   }
   await setTimeouts(context)
@@ -102,13 +103,6 @@ function makeProxier(
       ]),
     ),
   })
-}
-
-const sysctlFiles = {
-  read: (path: string) => readFileSync(path, 'utf8'),
-  write: (path: string, text: string) => {
-    writeFileSync(path, text)
-  },
 }
 
 function requireIpvs(kernel: KernelCapabilities): void {

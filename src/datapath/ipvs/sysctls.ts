@@ -2,12 +2,14 @@
  * Kernel parameters of the ipvs mode, written only when they differ.
  * Source: kube-proxy pkg/proxy/ipvs/proxier.go (NewProxier).
  */
+import {
+  ensureKernelValue,
+  type KernelFiles,
+  kernelFiles,
+  SYSCTL_ROOT,
+  sysctlPath,
+} from '../../kernel/sysctl.js'
 import { messageOf } from '../../lib/errors.js'
-
-export interface SysctlFiles {
-  readonly read: (path: string) => string
-  readonly write: (path: string, text: string) => void
-}
 
 interface Parameter {
   readonly key: string
@@ -16,21 +18,26 @@ interface Parameter {
   readonly isRequired: boolean
 }
 
+export interface IpvsParameters {
+  readonly strictArp: boolean
+  /** Of the kernel, as uname(2) has it. */
+  readonly release: string
+  /** Where /proc/sys can be written. */
+  readonly root?: string
+}
+
 /**
  * Sets them; returns a line for each that could not be set and can be done without. Throws what the
  * file system throws for one that cannot.
- * @param release of the kernel, as uname(2) has it
  */
 export function setIpvsParameters(
-  files: SysctlFiles,
-  strictArp: boolean,
-  release: string,
+  { strictArp, release, root = SYSCTL_ROOT }: IpvsParameters,
+  files: KernelFiles = kernelFiles,
 ): readonly string[] {
   const problems: string[] = []
   for (const { key, value, isRequired } of parameters(strictArp, release)) {
-    const path = `/proc/sys/${key.replaceAll('.', '/')}`
     try {
-      if (files.read(path).trim() !== value) files.write(path, value)
+      ensureKernelValue(files, sysctlPath(key, root), value)
     } catch (error) {
       if (isRequired) throw error
       problems.push(`${key} is not set to ${value}: ${messageOf(error)}`)
