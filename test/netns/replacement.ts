@@ -89,10 +89,17 @@ async function replace(t: Test, order: keyof typeof ORDERS, flags: readonly stri
   t.equal(old.child.exitCode, 0)
 }
 
-for (const mode of ['nfqueue', 'nftables', 'iptables']) {
+const MODES = {
+  nfqueue: ['--proxy-mode', 'nfqueue'],
+  nftables: ['--proxy-mode', 'nftables'],
+  'userspace, tproxy': ['--proxy-mode', 'userspace', '--userspace-capture', 'tproxy'],
+  'userspace, anyip': ['--proxy-mode', 'userspace', '--userspace-capture', 'anyip'],
+}
+
+for (const [mode, flags] of Object.entries(MODES)) {
   for (const order of Object.keys(ORDERS) as (keyof typeof ORDERS)[]) {
     t.test(`${mode}: ${order}`, { skip: rootOnly, timeout: 100_000 }, (t) =>
-      replace(t, order, ['--proxy-mode', mode]),
+      replace(t, order, flags),
     )
   }
 }

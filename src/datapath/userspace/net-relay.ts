@@ -150,6 +150,11 @@ export class NetRelay implements TcpRelay {
     endpointConnect.start()
   }
 
+  openNow(): () => number {
+    const then = [...this.#clients.keys()]
+    return () => then.filter((client) => this.#clients.has(client)).length
+  }
+
   async idle(): Promise<void> {
     if (this.#clients.size === 0) return
     await new Promise<void>((resolve) => {

@@ -87,6 +87,11 @@ export class PumpRelay implements TcpRelay, PumpEvents {
     })
   }
 
+  openNow(): () => number {
+    const then = [...this.#connections]
+    return () => then.filter(([slot, one]) => this.#connections.get(slot) === one).length
+  }
+
   async idle(): Promise<void> {
     if (this.#connections.size === 0) return
     await new Promise<void>((resolve) => {

@@ -52,6 +52,8 @@ export interface TcpRelay {
     family: IpFamily,
     serves: ServesDestination,
   ): Pick<VipListener, 'local' | 'open' | 'close'>
+  /** How many of the connections that are open now are still open, each time it is called. O(n). */
+  openNow(): () => number
   /** Resolves when no connection is left. */
   idle(): Promise<void>
   /** Resets every connection. */

@@ -8,6 +8,7 @@
 import type { RunConfig, UserspaceConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
 import type { Endpoint } from '../../model/endpoint.js'
+import { messageOf } from '../../lib/errors.js'
 import { formatAddress } from '../../lib/ip-address.js'
 import { podRanges } from '../../model/pod-ranges.js'
 import type { ServicePort } from '../../model/service-port.js'
@@ -45,6 +46,9 @@ export interface UserspaceProxierOptions {
  * way come to their end, and their connections are accepted.
  */
 const HAND_OVER_MS = 1000
+/** Of the drain time-out: after it new connections are not taken any more, so that those that are here can end. */
+const TAKING_SHARE = 0.6
+const LOOK_MS = 100
 
 export class UserspaceProxier implements Datapath {
   readonly #options: UserspaceProxierOptions
@@ -182,9 +186,7 @@ export class UserspaceProxier implements Datapath {
     if (leaving.length > 0) {
       const addresses = leaving.map((key) => released.get(key)?.address ?? '')
       await capture.sync(this.#capturePlan(taken, localAddresses, addresses))
-      await new Promise<void>((resolve) => {
-        this.#options.clock.after(HAND_OVER_MS, resolve)
-      })
+      await this.#pause(HAND_OVER_MS)
     }
     const warnings = await this.#listeners.open({ vips: taken }, localAddresses, released)
     await capture.sync(this.#capturePlan(taken, localAddresses))
@@ -203,7 +205,8 @@ export class UserspaceProxier implements Datapath {
 
   async drain(signal: AbortSignal): Promise<void> {
     this.#isDraining = true
-    await this.#listeners.close()
+    await this.#outlast(signal)
+    await this.#takeNoMore()
     if (signal.aborted) return
     let stop: (() => void) | undefined
     const aborted = new Promise<void>((resolve) => {
@@ -214,12 +217,44 @@ export class UserspaceProxier implements Datapath {
     if (stop !== undefined) signal.removeEventListener('abort', stop)
   }
 
+  /** Until what is open now has ended new connections are taken: their clients have nobody else yet. */
+  async #outlast(signal: AbortSignal): Promise<void> {
+    const { clock, config } = this.#options
+    const endMs = clock.nowMs() + config.drainTimeoutMs * TAKING_SHARE
+    const stillOpen = this.#tcpRelay.openNow()
+    while (stillOpen() > 0 && clock.nowMs() < endMs && !signal.aborted) await this.#pause(LOOK_MS)
+  }
+
+  /** Clients are not refused but get no answer: they try again, when the next process serves. */
+  async #takeNoMore(): Promise<void> {
+    const { capture, warn } = this.#options
+    try {
+      if (capture.bindsToVip) this.#listeners.mute()
+      else await capture.sync({ vips: [], drainingAddresses: [] })
+    } catch (error) {
+      warn(`new connections are refused while this ends: ${messageOf(error)}`)
+    }
+    // Handshakes that were under way come to their end.
+    await this.#pause(LOOK_MS)
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#options.clock.after(ms, resolve)
+    })
+  }
+
   async close(): Promise<void> {
     this.#isDraining = true
-    await this.#listeners.close()
-    this.#tcpRelay.close()
-    this.#udpRelay.close()
-    await this.#options.capture.close()
+    this.#tcpRelay.resetAll()
+    try {
+      // Before the sockets: a VIP that is still an address of this node refuses without one.
+      await this.#options.capture.close()
+    } finally {
+      await this.#listeners.close()
+      this.#tcpRelay.close()
+      this.#udpRelay.close()
+    }
   }
 
   #addressOf(vipKey: string): string {

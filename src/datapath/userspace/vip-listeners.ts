@@ -85,6 +85,17 @@ export class VipListeners {
     await Promise.all(closing)
   }
 
+  /**
+   * New packets to sockets bound to VIPs get no answer from here on, so that clients try again and
+   * meet the next process, where a closed socket would refuse them. What was accepted goes on.
+   */
+  mute(): void {
+    for (const [key, listener] of this.#listeners) {
+      const vip = this.#plan.get(key)
+      if (vip !== undefined) listener.setVip({ ...vip, action: 'drop' })
+    }
+  }
+
   /** Closes every socket; connections that were accepted go on. Idempotent. */
   async close(): Promise<void> {
     this.#plan = new Map()
