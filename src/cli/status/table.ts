@@ -27,6 +27,11 @@ const COLUMNS: readonly Column[] = [
   { title: 'RETRIES', isNumber: true, dropped: 2 },
   { title: 'BALANCER / LAST CHECK', dropped: 1 },
 ]
+const COUNTS: ReadonlySet<number> = new Set(
+  ['OPEN', 'RATE/S', 'TOTAL', 'FAILED'].map((name) =>
+    COLUMNS.findIndex(({ title }) => title === name),
+  ),
+)
 const RATE = COLUMNS.findIndex(({ title }) => title === 'RATE/S')
 
 /** Head and table, each an array of lines. */
@@ -35,7 +40,7 @@ export function statusLines(
   options: TableOptions,
 ): { readonly head: readonly string[]; readonly table: readonly string[] } {
   const services = arranged(status, options.view, options.rates)
-  const rows = services.flatMap((service) => rowsOf(service, options))
+  const rows = services.flatMap((service) => rowsOf(service, { ...options, status }))
   const hasRates = options.rates !== undefined
   const shown = <T>(list: readonly T[]): T[] => list.filter((_, i) => hasRates || i !== RATE)
   return {
@@ -51,16 +56,23 @@ export function statusText(status: ProxyStatus, options: TableOptions): string {
 }
 
 function headLines(status: ProxyStatus, { width, rates }: TableOptions): string[] {
-  const { totals, capture, lastSyncAt, lastSyncError, steering } = status
+  const { totals, capture, lastSyncAt, lastSyncError, steering, mode, auto } = status
+  const hasRules = mode !== 'userspace' && mode !== 'nfqueue'
   const detail = capture === undefined ? '' : ` (${capture})`
   const rate = rates?.all === undefined ? '' : `, ${perSecond(rates.all)} new/s`
   const queues = steering?.queues ?? []
   const sum = (of: (queue: (typeof queues)[number]) => number): number =>
     queues.reduce((all, queue) => all + of(queue), 0)
+  const counts = `connections: ${totals.activeConnections} open${rate}, ${totals.totalConnections} in all, ${totals.failedConnections} failed, ${totals.retries} retries`
+  const uncounted = "connections: those that rules serve are the kernel's, and not counted"
+  const connectionLines = [
+    ...(hasRules ? [uncounted] : []),
+    ...(hasRules && auto === undefined ? [] : [counts]),
+  ]
   const lines = [
     `node ${status.node}, mode ${status.mode}${detail}, up ${age(status.uptimeSeconds)}, generation ${status.generation}`,
     `${totals.servicePorts} Service ports, ${totals.endpoints} endpoints: ${countsOf(status)}`,
-    `connections: ${totals.activeConnections} open${rate}, ${totals.totalConnections} in all, ${totals.failedConnections} failed, ${totals.retries} retries`,
+    ...connectionLines,
     ...(queues.length === 0
       ? []
       : [
@@ -103,10 +115,16 @@ function autoLines({ auto }: ProxyStatus): string[] {
   ]
 }
 
-function rowsOf(service: ServicePortStatus, options: TableOptions): TableRow[] {
-  const { rates, view } = options
+function rowsOf(
+  service: ServicePortStatus,
+  options: TableOptions & { readonly status: ProxyStatus },
+): TableRow[] {
+  const { rates, view, status } = options
+  const isCounted = countsConnections(status, service)
+  const counted = (value: number, paint?: Paint): Cell =>
+    isCounted ? number(value, paint) : UNCOUNTED
   const vips = service.vips.map(({ address, action }) =>
-    action === 'balance' || action === 'steer' ? address : `${address} (${action})`,
+    action === 'reject' || action === 'drop' ? `${address} (${action})` : address,
   )
   const inUse = service.endpoints.filter(({ inUse }) => inUse).length
   const row: TableRow = [
@@ -114,15 +132,22 @@ function rowsOf(service: ServicePortStatus, options: TableOptions): TableRow[] {
     { text: `${inUse}/${service.endpoints.length} in use`, paint: paintOfService(service) },
     NOTHING,
     NOTHING,
-    number(service.activeConnections),
-    { text: perSecond(rates?.of(service)) },
-    number(service.totalConnections),
-    number(service.failedConnections, 'red'),
-    number(service.retries, 'yellow'),
+    counted(service.activeConnections),
+    isCounted ? { text: perSecond(rates?.of(service)) } : UNCOUNTED,
+    counted(service.totalConnections),
+    counted(service.failedConnections, 'red'),
+    counted(service.retries, 'yellow'),
     { text: service.balancer, paint: 'dim' },
   ]
   if (!view.showsEndpoints) return [row]
-  return [row, ...service.endpoints.map((endpoint) => endpointRow(service, endpoint, options))]
+  return [
+    row,
+    ...service.endpoints.map((endpoint) =>
+      isCounted
+        ? endpointRow(service, endpoint, options)
+        : withoutCounts(endpointRow(service, endpoint, options)),
+    ),
+  ]
 }
 
 function endpointRow(
@@ -147,6 +172,20 @@ function endpointRow(
   ]
 }
 
+/** Rules tell nothing of connections: only what the mode decides about is counted. */
+function countsConnections(
+  { mode, auto }: Pick<ProxyStatus, 'mode' | 'auto'>,
+  { vips }: Pick<ServicePortStatus, 'vips'>,
+): boolean {
+  if (mode === 'userspace' || mode === 'nfqueue') return true
+  return auto !== undefined && vips.some(({ action }) => action !== 'rules')
+}
+
+function withoutCounts(row: TableRow): TableRow {
+  return row.map((cell, index) => (COUNTS.has(index) && cell !== NOTHING ? UNCOUNTED : cell))
+}
+
+const UNCOUNTED: Cell = { text: '-', paint: 'dim' }
 const NOTHING: Cell = { text: '' }
 
 const PAINTS: Readonly<Record<EndpointStatus['state'], Paint>> = {

@@ -21,7 +21,10 @@ export interface Candidate {
    * or 0 when it is certain (`pinned`, `pick`).
    */
   readonly sharePercent: number
+  /** 0 in modes of rules: the kernel has the connections. */
   readonly activeConnections: number
+  /** false: its check says that it is down, but too few are healthy for that to count; undefined: not probed. */
+  readonly isUp: boolean | undefined
   /** Passed over while there are others; undefined: it is not. */
   readonly ejectedSince: string | undefined
   /** When a connection tries it next. */
@@ -33,12 +36,13 @@ export interface CandidateFacts {
   readonly foreseen: Foreseen | undefined
   readonly openOf: (endpointId: string) => number
   readonly ejectedSince: (endpointId: string) => Date | undefined
+  readonly isUp: (endpointId: string) => boolean | undefined
   /** Now, milliseconds since the epoch. */
   readonly nowMs: number
 }
 
 export function candidatesOf(endpoints: readonly Endpoint[], facts: CandidateFacts): Candidate[] {
-  const { foreseen, choice, openOf, ejectedSince, nowMs } = facts
+  const { foreseen, choice, openOf, ejectedSince, isUp, nowMs } = facts
   const certain = certainOf(endpoints, foreseen)
   const left = new Map(foreseen?.ejected.map(({ endpointId, leftMs }) => [endpointId, leftMs]))
   const isPassedOver = ({ id }: Endpoint): boolean => ejectedSince(id) !== undefined
@@ -58,6 +62,7 @@ export function candidatesOf(endpoints: readonly Endpoint[], facts: CandidateFac
       weight,
       sharePercent: Math.round((lotOf(endpoint) * 100) / Math.max(1, all)),
       activeConnections: openOf(id),
+      isUp: isUp(id),
       ejectedSince: ejectedSince(id)?.toISOString(),
       ejectedUntil: leftMs === undefined ? undefined : new Date(nowMs + leftMs).toISOString(),
     }

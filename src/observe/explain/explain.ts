@@ -179,6 +179,7 @@ function explainVip(question: Question, met: Met, context: ExplainContext): Expl
     ...{ choice, foreseen, nowMs },
     openOf: (endpointId) => context.openOf(id, endpointId),
     ejectedSince: (endpointId) => context.ejectedSince(id, endpointId),
+    isUp: (endpointId) => context.healthOf(id, endpointId)?.isUp,
   })
   const pin = foreseen?.pinned
   const objects = context.objectsOf({ question, servicePort, vip, scope, endpoints })

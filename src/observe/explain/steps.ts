@@ -9,6 +9,9 @@ const SOURCES: Readonly<Record<SourceKind, string>> = {
   other: 'neither a pod nor this node',
 }
 
+/** Modes in which the kernel has the connections, and nobody counts them. */
+const RULES: ReadonlySet<string> = new Set(['iptables', 'ipvs', 'nftables'])
+
 const MASQUERADE = {
   yes: "Masqueraded: the endpoint sees this node's address.",
   no: "Not masqueraded: the endpoint sees the client's address, where the mode can keep it.",
@@ -37,7 +40,7 @@ export function stepsOf(
     ...steps,
     ...affinitySteps(e),
     pickStep(e, choice),
-    ...candidates.map((candidate) => candidateLine(candidate, choice)),
+    ...candidates.map((candidate) => candidateLine(candidate, choice, !RULES.has(e.mode))),
     MASQUERADE[e.masquerade ?? 'no'],
   ]
 }
@@ -68,13 +71,16 @@ function pickStep(e: Omit<Explanation, 'steps'>, { name, how }: Choice): string 
   return `The balancer ${name} picks one of ${candidates.length}, ${how}:`
 }
 
-function candidateLine(
-  { address, pod, weight, sharePercent, activeConnections, ejectedSince, ejectedUntil }: Candidate,
-  { isWeighted }: Choice,
-): string {
+function candidateLine(candidate: Candidate, { isWeighted }: Choice, isCounted: boolean): string {
+  const { address, pod, weight, sharePercent, activeConnections, isUp } = candidate
+  const { ejectedSince, ejectedUntil } = candidate
   const until = ejectedUntil === undefined ? '' : `, tried again at ${ejectedUntil}`
-  const ejected =
-    ejectedSince === undefined ? '' : `, passed over (ejected since ${ejectedSince}${until})`
-  const counted = isWeighted || weight === 1 ? '' : ', which does not count'
-  return `  ${address}${pod === undefined ? '' : ` ${pod}`}: ${sharePercent} %, weight ${weight}${counted}, ${activeConnections} open${ejected}`
+  const parts = [
+    `${sharePercent} %`,
+    `weight ${weight}${isWeighted || weight === 1 ? '' : ', which does not count'}`,
+    ...(isCounted ? [`${activeConnections} open`] : []),
+    ...(isUp === false ? ['unhealthy, but so few are healthy that health is ignored'] : []),
+    ...(ejectedSince === undefined ? [] : [`passed over (ejected since ${ejectedSince}${until})`]),
+  ]
+  return `  ${address}${pod === undefined ? '' : ` ${pod}`}: ${parts.join(', ')}`
 }

@@ -2,6 +2,7 @@ import t from 'tap'
 import { statusText, type TableOptions } from '../../../src/cli/status/table.js'
 import { FIRST_VIEW } from '../../../src/cli/status/view.js'
 import { Rates } from '../../../src/cli/status/rates.js'
+import type { ServicePortStatus } from '../../../src/observe/status.js'
 import { proxyStatus, servicePortStatus, threeServices } from '../../fixtures/status-document.js'
 
 const NOW = Date.parse('2026-01-01T00:05:00Z')
@@ -89,4 +90,23 @@ t.test('rates are those between two statuses, and none across a restart', async 
   t.equal(rates.of(service!, service!.endpoints[0]), 0)
   rates.add(at(5, 'b'), 8000)
   t.equal(rates.all, undefined)
+})
+
+t.test('what rules serve is not counted, and does not look as if nothing came', async (t) => {
+  const byRules = (action: string): Partial<ServicePortStatus> => ({
+    vips: [{ kind: 'cluster-ip', address: '10.96.0.10:80', action }],
+  })
+  const rules = { mode: 'nftables', auto: undefined, steering: undefined } as const
+  const pure = shown({}, proxyStatus({ ...rules, services: [servicePortStatus(byRules('rules'))] }))
+  t.notMatch(pure.join('\n'), ' in all, ')
+  t.match(pure.join('\n'), /connections: .* not counted\n/)
+  const [, port, endpoint] = tableOf(pure)
+  t.match(port, /10.96.0.10:80 +1\/1 in use +- +- +- +- +least-connections$/)
+  t.match(endpoint, /web-1 +up +5m +1 +- +- +- +http: answered 200$/)
+
+  const { auto } = proxyStatus()
+  const services = [servicePortStatus(byRules('rules')), servicePortStatus(byRules('steer'))]
+  const mixed = shown({}, proxyStatus({ ...rules, auto, services }))
+  t.match(mixed.join('\n'), /not counted\nconnections: 9 open/)
+  t.match(tableOf(mixed)[3], /in use +3 +40 +0 +0 /)
 })

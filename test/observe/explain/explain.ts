@@ -161,7 +161,7 @@ t.test(
       }),
     )
     t.match(steps.join('\n'), 'The balancer round-robin picks one of 2, in turn:')
-    t.match(steps.join('\n'), '10.244.1.1:8080: 50 %, weight 3, which does not count, 0 open')
+    t.match(steps.join('\n'), '10.244.1.1:8080: 50 %, weight 3, which does not count')
   },
 )
 
@@ -212,4 +212,21 @@ t.test('each mode says how it picks', async (t) => {
   t.match(choice('ipvs'), { name: 'rr', isWeighted: false })
   t.match(choice('ipvs', {}, [1, 3]), { name: 'wrr', isWeighted: true })
   t.match(choice('ipvs', { balancer: 'source-hash' }), { name: 'sh' })
+})
+
+t.test('an unhealthy endpoint that is used all the same says so', async (t) => {
+  const { candidates, steps } = explain(
+    ask('10.244.0.9'),
+    contextOf({}, [HERE, THERE], {
+      modeOf: () => 'userspace',
+      openOf: () => 4,
+      healthOf: (_, id) =>
+        id === HERE.id ? { isUp: false, since: undefined, reason: undefined } : undefined,
+    }),
+  )
+  t.same(
+    candidates.map(({ isUp }) => isUp),
+    [false, undefined],
+  )
+  t.match(steps.join('\n'), /10.244.0.1:8080: .* 4 open, unhealthy, but so few are healthy/)
 })
