@@ -4,7 +4,9 @@
  * nobody listens there).
  *
  * Datagrams that have no answer yet are kept for a moment: when the endpoint's host answers "port
- * unreachable", they are sent to another endpoint, and the client does not notice.
+ * unreachable", they are sent to another endpoint, and the client does not notice. A host answers so
+ * once a second at most, so that a datagram on trial may meet silence: when its client repeats it and
+ * the endpoint is still failing, the repetition goes to another endpoint.
  * Bounds: KEPT_DATAGRAMS datagrams and KEPT_BYTES bytes for at most `retryWithinMs`.
  */
 import type { Socket } from 'node:dgram'
@@ -17,6 +19,8 @@ import type { Clock } from '../../lib/clock.js'
 const KEPT_DATAGRAMS = 8
 /** One datagram of the largest size always fits. */
 const KEPT_BYTES = 65_536
+/** Datagrams that come this close together are one burst, and no repetition. */
+const SILENT_MS = 300
 
 export interface UdpSessionServices {
   readonly picker: EndpointPicker
@@ -104,9 +108,26 @@ export class UdpSession {
     const nowMs = this.#services.clock.nowMs()
     this.#lastUsedMs = nowMs
     this.#bytesToEndpoint += datagram.length
+    const isSilent = nowMs - (this.#kept[0]?.sentAtMs ?? nowMs) >= SILENT_MS
     this.#keep({ datagram, sentAtMs: nowMs })
-    if (this.#socket === undefined) this.#open()
-    else if (this.#isConnected) this.#transmit(this.#socket, datagram)
+    if (this.#socket === undefined) this.#open(this.#pick())
+    else if (this.#isConnected) {
+      if (!isSilent || !this.#leavesFailing()) this.#transmit(this.#socket, datagram)
+    }
+  }
+
+  /** Goes on at another endpoint, where there is one, if this one is known to fail. */
+  #leavesFailing(): boolean {
+    const endpoint = this.#endpoint
+    const { servicePortId } = this.connection
+    if (endpoint === undefined || !this.#services.picker.isFailing(servicePortId, endpoint)) {
+      return false
+    }
+    if (this.#tried.length === 0) this.#tried.push(endpoint)
+    const next = this.#pick()
+    if (next === undefined) return false
+    this.#refused(endpoint, next)
+    return true
   }
 
   /** Idempotent. */
@@ -118,17 +139,22 @@ export class UdpSession {
     this.#owner.ended()
   }
 
-  /** Picks an endpoint and connects to it; what is kept goes out when that is done. */
-  #open(): void {
-    const { picker, connect, attempts } = this.#services
-    const pick =
-      this.#tried.length < attempts ? picker.pick(this.connection, this.#tried) : undefined
-    if (pick?.verdict !== 'endpoint') {
+  /** An endpoint that was not tried yet; undefined when there is none, or no attempt is left. */
+  #pick(): Endpoint | undefined {
+    const { picker, attempts } = this.#services
+    if (this.#tried.length >= attempts) return undefined
+    const pick = picker.pick(this.connection, this.#tried)
+    return pick.verdict === 'endpoint' ? pick.endpoint : undefined
+  }
+
+  /** Connects to the endpoint; what is kept goes out when that is done. */
+  #open(endpoint: Endpoint | undefined): void {
+    const { picker, connect } = this.#services
+    if (endpoint === undefined) {
       this.#counts.failedConnections++
       this.close()
       return
     }
-    const { endpoint } = pick
     this.#tried.push(endpoint)
     let socket: Socket
     try {
@@ -197,8 +223,8 @@ export class UdpSession {
     picker.latency(this.connection.servicePortId, this.#endpoint, latencyMs)
   }
 
-  /** Nobody listens at the endpoint: what it has not answered goes to another one. */
-  #refused(endpoint: Endpoint): void {
+  /** Nobody listens at the endpoint: what it has not answered goes to another one, `next` if given. */
+  #refused(endpoint: Endpoint, next?: Endpoint): void {
     const { picker, clock, retryWithinMs } = this.#services
     this.#counts.endpoint(endpoint.id).connectFailures++
     picker.connectFailed(this.connection, endpoint)
@@ -212,7 +238,7 @@ export class UdpSession {
       return
     }
     this.#counts.retries++
-    this.#open()
+    this.#open(next ?? this.#pick())
   }
 
   #leaveEndpoint(): void {
