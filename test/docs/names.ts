@@ -21,6 +21,8 @@ const FLAGS = new Set([
 /** Flags that stand in code alone though they are of somebody else. */
 const OTHERS: ReadonlyMap<string, string> = new Map([
   ['cleanup', 'kube-proxy'],
+  ['max-semi-space-size', 'node'],
+  ['expose-gc', 'node'],
   ['skip-phases', 'kubeadm'],
   ['disable-kube-proxy', 'k3s'],
 ])
