@@ -31,6 +31,7 @@ export const CONTENDERS = {
   'queue-spin': queueFloor(1000),
   userspace: ours('userspace', 2),
   'nfqueue-2': ours('nfqueue', 2),
+  'nfqueue-2-patient': ours('nfqueue', 2, ['--connect-patience', '0s']),
   'nfqueue-10000': ours('nfqueue', 10_000),
   'nfqueue-250000': ours('nfqueue', 250_000),
   'nftables-2': ours('nftables', 2),
@@ -105,10 +106,10 @@ function socat({ namespaces }, node, { address }) {
   return { http: [address, 8021], bulk: [address, 8022], pids }
 }
 
-function ours(mode, endpoints) {
+function ours(mode, endpoints, flags = []) {
   return async (place, node, { vip }) => {
     const items = manifestsOf(vip, POD_IPS, endpoints)
-    const { child } = await startDaemon(place, node, { items, mode })
+    const { child } = await startDaemon(place, node, { items, mode, flags })
     return { pids: [child.pid] }
   }
 }

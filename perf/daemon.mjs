@@ -25,7 +25,7 @@ export function manifestsOf(vip, pods, endpoints) {
 }
 
 /** Starts the proxy; resolves after its first sync. Rejects when it ends or takes two minutes. */
-export async function startDaemon({ namespaces, folder }, node, { items, mode }) {
+export async function startDaemon({ namespaces, folder }, node, { items, mode, flags = [] }) {
   const manifests = join(folder, node)
   mkdirSync(manifests, { recursive: true })
   const write = (file, objects) => {
@@ -41,7 +41,7 @@ export async function startDaemon({ namespaces, folder }, node, { items, mode })
       join(ROOT, 'dist/cli/main.js'),
       ...['run', '--proxy-mode', mode, '--manifests', manifests],
       ...['--hostname-override', 'perf', '--cluster-cidr', '10.0.0.0/8'],
-      ...['--healthz-bind-address=', '--metrics-bind-address=', '--log-level=debug'],
+      ...['--healthz-bind-address=', '--metrics-bind-address=', '--log-level=debug', ...flags],
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   )
