@@ -14,6 +14,7 @@ export class LiveOptions {
   readonly #loaded: LoadedRun
   readonly #log: Logger
   readonly #stop: () => void
+  readonly #listeners: (() => void)[] = []
   #options: ResolvedOptions
 
   constructor(words: readonly string[], loaded: LoadedRun, log: Logger) {
@@ -41,6 +42,11 @@ export class LiveOptions {
     return this.#options
   }
 
+  /** Called whenever options that are live have changed. */
+  onApplied(listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
   close(): void {
     this.#stop()
   }
@@ -55,7 +61,10 @@ export class LiveOptions {
       this.#options = options
       log.level = this.#loaded.config.logLevel
       for (const warning of next.warnings) if (!told.has(warning)) log.warn(warning)
-      if (applied.length > 0) log.info({ options: applied }, `configuration ${name} is in force`)
+      if (applied.length > 0) {
+        for (const listener of this.#listeners) listener()
+        log.info({ options: applied }, `configuration ${name} is in force`)
+      }
       if (needRestart.length > 0) {
         log.warn(
           { options: needRestart },

@@ -31,8 +31,15 @@ export function createHealthMonitor(
   { log, events, datapath, onStale, page, readTraffic }: HealthContext,
 ): HealthMonitor {
   return new HealthMonitor({
-    ...health,
-    scope: new ProbeScope({ ...health.scope, nodeName, readTraffic }),
+    // Read where they are used: a changed configuration file changes them.
+    defaults: health.defaults,
+    get maxRunning() {
+      return health.maxRunning
+    },
+    get panicPercent() {
+      return health.panicPercent
+    },
+    scope: new ProbeScope({ config: health.scope, nodeName, readTraffic }),
     clock: systemClock,
     wallClock: () => new Date(),
     random: Math.random,

@@ -42,6 +42,8 @@ export interface RunContext {
   readonly probed: ProbedKernel
   /** The settings in force, as they were written. */
   readonly options: () => ResolvedOptions
+  /** Calls it whenever live options have changed in the configuration. */
+  readonly onReload: (listener: () => void) => void
 }
 
 /** Runs until the signal aborts; returns the exit status. Throws SluiceError when it cannot start. */
@@ -54,6 +56,10 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   })
   const { mode, health, proxy, events, page, http } = parts
   log.info({ node: config.nodeName, mode: config.proxyMode, fileLimit, version }, 'starting')
+  context.onReload(() => {
+    mode.datapath.reconfigure?.()
+    health.reconfigure()
+  })
   try {
     await proxy.start()
     if (config.metricsBindAddress !== undefined) page.start()

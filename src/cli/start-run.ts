@@ -64,7 +64,13 @@ async function runLasting(
   const { run } = await import('./run.js')
   const settings = new LiveOptions(words, loaded, log)
   try {
-    return await run(config, { signal, log, version, probed, options: () => settings.options })
+    return await run(config, {
+      ...{ signal, log, version, probed },
+      options: () => settings.options,
+      onReload: (listener) => {
+        settings.onApplied(listener)
+      },
+    })
   } finally {
     settings.close()
   }

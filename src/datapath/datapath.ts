@@ -18,6 +18,8 @@ export interface Datapath {
    * Absent: the mode leaves such connections alone. Throws KernelError.
    */
   endConnections?(servicePortId: string, endpoint: Endpoint): Promise<void>
+  /** Defaults of balancers or of passive health have changed in the configuration. Absent: it has none. */
+  reconfigure?(): void
   /** New connections are no longer taken; resolves when the last one has ended or the signal aborts. */
   drain(signal: AbortSignal): Promise<void>
   /** Ends what is left and removes everything from the kernel. Idempotent. */

@@ -17,6 +17,7 @@ export function takingOver(mode: RunningMode, context: TakeOverContext): Running
       ...(datapath.endConnections && {
         endConnections: datapath.endConnections.bind(datapath),
       }),
+      ...(datapath.reconfigure && { reconfigure: datapath.reconfigure.bind(datapath) }),
       sync: async (snapshot) => {
         const result = await datapath.sync(snapshot)
         if (isFirst) {

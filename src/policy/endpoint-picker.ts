@@ -80,6 +80,7 @@ interface Entry {
   local: Balancer
   failing: OutlierEjection
   patience: ConnectPatience
+  isEjecting: boolean
   readonly slowStart: SlowStart
   /** What its balancers are told of endpoints. */
   readonly states: EndpointStates
@@ -129,6 +130,14 @@ export class EndpointPicker {
   /** Goes over to a new state of one Service port. */
   set(id: string, state: ServicePortState): void {
     this.#updatePort(id, state)
+  }
+
+  /** The defaults in the options have changed: what Services leave open is settled anew. */
+  reconfigure(): void {
+    for (const entry of this.#entries.values()) {
+      this.#readSettings(entry, entry.state)
+      this.#setEndpoints(entry)
+    }
   }
 
   /** The Service port has gone. */
@@ -307,7 +316,8 @@ export class EndpointPicker {
       cluster: createBalancer(settings, this.#options.plugin),
       local: createBalancer(settings, this.#options.plugin),
       failing: this.#newEjection(state),
-      patience: this.#newPatience(state),
+      patience: new ConnectPatience(this.#patienceMs(state)),
+      isEjecting: this.#isEjecting(state),
       slowStart,
       states: {
         openOf: (endpoint) => this.#openCounts.of(id, endpoint),
@@ -321,10 +331,14 @@ export class EndpointPicker {
 
   #readSettings(entry: Entry, state: ServicePortState): void {
     this.#chooseBalancers(entry, state)
-    if (this.#isEjecting(state) !== this.#isEjecting(entry.state)) {
+    const isEjecting = this.#isEjecting(state)
+    if (isEjecting !== entry.isEjecting) {
+      entry.failing.clear()
       entry.failing = this.#newEjection(state)
-      entry.patience = this.#newPatience(state)
+      entry.isEjecting = isEjecting
     }
+    const patienceMs = this.#patienceMs(state)
+    if (patienceMs !== entry.patience.leastMs) entry.patience = new ConnectPatience(patienceMs)
   }
 
   /** A Service without any health check wants no passive one either. */
@@ -334,9 +348,9 @@ export class EndpointPicker {
     return check === undefined ? byDefault : check !== 'none'
   }
 
-  #newPatience(state: ServicePortState): ConnectPatience {
+  #patienceMs(state: ServicePortState): number {
     const { patienceMs, maxPercent } = this.#options.ejection ?? EJECTION_DEFAULTS
-    return new ConnectPatience(this.#isEjecting(state) && maxPercent > 0 ? patienceMs : 0)
+    return this.#isEjecting(state) && maxPercent > 0 ? patienceMs : 0
   }
 
   #newEjection(state: ServicePortState): OutlierEjection {

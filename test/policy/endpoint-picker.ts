@@ -1,5 +1,7 @@
 import t from 'tap'
 import { AffinityTable } from '../../src/policy/affinity.js'
+import { BALANCER_DEFAULTS } from '../../src/policy/balancer/settings.js'
+import { EJECTION_DEFAULTS } from '../../src/policy/health/outlier-ejection.js'
 import { EndpointPicker, type NewConnection } from '../../src/policy/endpoint-picker.js'
 import { endpoint, portState, servicePort, snapshotOf } from '../fixtures/endpoint.js'
 import { FakeClock } from '../fixtures/fake-clock.js'
@@ -172,3 +174,46 @@ t.test('what is foreseen comes true, and asking changes nothing', async (t) => {
   }
   t.equal(pick(), a!.ip, 'the trial is still to come')
 })
+
+t.test(
+  'other defaults: balancers, patience and ejection of Services that say nothing',
+  async (t) => {
+    const balancers = { ...BALANCER_DEFAULTS }
+    const ejection = { ...EJECTION_DEFAULTS }
+    const told: string[] = []
+    const picker = new EndpointPicker({
+      affinity: new AffinityTable({ maxClients: 100 }),
+      clock: new FakeClock(),
+      random: () => 0,
+      balancers,
+      ejection,
+      onEjection: (id, { ip }, isEjected) => told.push(`${id} ${ip} ${isEjected}`),
+    })
+    const own = servicePort({
+      name: 'own',
+      annotations: { balancer: 'maglev', 'health-check': 'passive' },
+    })
+    picker.update(snapshotOf([portState(port, [a!, b!]), portState(own, [a!, b!])]))
+    for (const { id } of [port, own]) {
+      picker.latency(id, b!, 1)
+      picker.connectFailed({ ...connection(), servicePortId: id }, a!)
+    }
+    Object.assign(balancers, { name: 'least-connections' })
+    picker.reconfigure()
+    t.equal(picker.balancerOf(port.id), 'least-connections')
+    t.equal(picker.balancerOf(own.id), 'maglev')
+    t.ok(picker.isFailing(port.id, a!), 'nothing else is forgotten')
+    Object.assign(ejection, { byDefault: false, patienceMs: 500 })
+    picker.reconfigure()
+    t.notOk(picker.isFailing(port.id, a!))
+    t.ok(picker.isFailing(own.id, a!))
+    t.same(told, [
+      `${port.id} ${a!.ip} true`,
+      `${own.id} ${a!.ip} true`,
+      `${port.id} ${a!.ip} false`,
+    ])
+    picker.latency(own.id, b!, 1)
+    t.equal(picker.patienceMs(own.id, b!), 500)
+    t.equal(picker.patienceMs(port.id, b!), undefined)
+  },
+)

@@ -10,7 +10,9 @@ import { BALANCER_NAMES } from '../../policy/balancer/registry.js'
 import { optional, row, RUN, type OptionRow } from '../option-row.js'
 import { duration, oneOf, text } from '../value-type.js'
 
-const BALANCERS = { section: 'Balancers', commands: RUN } as const
+const BALANCERS = { section: 'Balancers', commands: RUN, live: true } as const
+/** A module stays as it was loaded. */
+const PLUGIN = { section: 'Balancers', commands: RUN } as const
 
 export const BALANCER_OPTIONS = {
   defaultBalancer: row('default-balancer', oneOf([...BALANCER_NAMES, 'plugin']), 'round-robin', {
@@ -42,11 +44,11 @@ export const BALANCER_OPTIONS = {
     help: 'percent of its share that it begins with',
   }),
   balancerPlugin: optional('balancer-plugin', text('FILE'), {
-    ...BALANCERS,
+    ...PLUGIN,
     help: 'ES module with a balancer of your own, for Services whose balancer is "plugin"',
   }),
   balancerPluginLimit: row('balancer-plugin-limit', duration('1ms', '1s'), '2ms', {
-    ...BALANCERS,
+    ...PLUGIN,
     help: 'longest time of one of its picks; round robin picks in place of one that is slower, and of all after ten of them',
   }),
 } as const satisfies Record<string, OptionRow>

@@ -72,6 +72,10 @@ export class AutoDatapath implements Datapath {
     return this.#inTurn(() => this.#bring(snapshot))
   }
 
+  reconfigure(): void {
+    this.#options.deciding.datapath.reconfigure?.()
+  }
+
   async endConnections(servicePortId: string, endpoint: Endpoint): Promise<void> {
     await this.#options.deciding.datapath.endConnections?.(servicePortId, endpoint)
   }

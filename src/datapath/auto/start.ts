@@ -81,6 +81,7 @@ async function withFallback(context: ModeContext, parts: Parts): Promise<Running
     datapath: {
       sync: (snapshot) => datapath.sync(snapshot),
       endConnections: datapath.endConnections.bind(datapath),
+      reconfigure: datapath.reconfigure.bind(datapath),
       drain: (signal) => datapath.drain(signal),
       close: async () => {
         await datapath.close()

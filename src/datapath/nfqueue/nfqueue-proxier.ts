@@ -180,6 +180,12 @@ export class NfqueueProxier implements Datapath {
     }
   }
 
+  reconfigure(): void {
+    const { config, thread } = this.#options
+    const { balancers, health } = config
+    thread.tell({ type: 'defaults', balancers, ejection: health.ejection })
+  }
+
   /** The next datagram of a UDP flow is steered anew; TCP connections are reset. Throws KernelError. */
   async endConnections(servicePortId: string, { id }: Endpoint): Promise<void> {
     const { netfilter, layout } = this.#options

@@ -75,14 +75,13 @@ export async function startNfqueue(context: NfqueueContext) {
   log.info(started, `first packets are steered; rules of ${dnat} serve the rest`)
   const datapath = makeProxier(context, {
     ...{ layout, families, netfilter, thread, counters, dnat },
-    send: (packet) => {
-      if (sender.isUsable) sender.send(packet)
-    },
+    send: sender.isUsable ? sender.send.bind(sender) : () => undefined,
   })
   return {
     datapath: {
       sync: (snapshot: Snapshot) => datapath.sync(snapshot),
       endConnections: datapath.endConnections.bind(datapath),
+      reconfigure: datapath.reconfigure.bind(datapath),
       drain: () => Promise.resolve(),
       close: async () => {
         await datapath.close()

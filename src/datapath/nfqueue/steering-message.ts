@@ -44,6 +44,12 @@ export type SteeringMessage =
       readonly set: readonly PackedPort[]
       readonly remove: readonly string[]
     }
+  /** What the configuration says of Services that say nothing has changed. */
+  | {
+      readonly type: 'defaults'
+      readonly balancers: BalancerDefaults
+      readonly ejection: EjectionOptions
+    }
   /** Answered with `done` once everything before it is in force. */
   | { readonly type: 'barrier'; readonly id: number }
   /** Counts connections anew, and takes session affinity from them: after a start. */

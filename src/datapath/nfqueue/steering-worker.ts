@@ -199,6 +199,12 @@ function takeMessage(): boolean {
       for (const id of message.remove) vips.remove(id)
       for (const packed of message.set) vips.set(packed)
       break
+    case 'defaults':
+      // The picker has these very objects.
+      Object.assign(options.balancers, message.balancers)
+      Object.assign(options.ejection, message.ejection)
+      picker.reconfigure()
+      break
     case 'barrier':
       report({ type: 'done', id: message.id })
       break

@@ -197,6 +197,10 @@ export class UserspaceProxier implements Datapath {
     return { warnings: [...plan.warnings, ...warnings] }
   }
 
+  reconfigure(): void {
+    this.#options.picker.reconfigure()
+  }
+
   endConnections(servicePortId: string, { id }: Endpoint): Promise<void> {
     this.#tcpRelay.resetEndpoint(servicePortId, id)
     this.#udpRelay.closeEndpoint(servicePortId, id)

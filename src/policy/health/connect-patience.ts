@@ -13,17 +13,17 @@ const FACTOR = 4
 const KEPT = 7 / 8
 
 export class ConnectPatience {
-  readonly #leastMs: number
+  readonly leastMs: number
   readonly #slowestMs = new Map<string, number>()
 
   /** 0: nobody is ever silent. */
   constructor(leastMs: number) {
-    this.#leastMs = leastMs
+    this.leastMs = leastMs
   }
 
   /** The endpoint has answered a connect after that long. */
   answered(endpoint: Endpoint, tookMs: number): void {
-    if (this.#leastMs === 0) return
+    if (this.leastMs === 0) return
     const before = this.#slowestMs.get(endpoint.id)
     const after = before === undefined ? tookMs : Math.max(tookMs, before * KEPT)
     if (after !== before) this.#slowestMs.set(endpoint.id, after)
@@ -32,7 +32,7 @@ export class ConnectPatience {
   /** undefined: nothing can be said. */
   of(endpoint: Endpoint): number | undefined {
     const slowestMs = this.#slowestMs.get(endpoint.id)
-    return slowestMs === undefined ? undefined : Math.max(this.#leastMs, slowestMs * FACTOR)
+    return slowestMs === undefined ? undefined : Math.max(this.leastMs, slowestMs * FACTOR)
   }
 
   /** Forgets endpoints that are no longer there. */

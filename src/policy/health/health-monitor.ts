@@ -129,7 +129,7 @@ export class HealthMonitor {
   constructor(options: HealthMonitorOptions) {
     this.#options = options
     this.#scheduler = new ProbeScheduler(options)
-    if (options.scope?.isLimited === true) this.#lookLater()
+    if (options.scope !== undefined) this.#lookLater()
   }
 
   /** Goes over to a Snapshot and returns it as health leaves it; the same object while nothing changes. */
@@ -156,6 +156,17 @@ export class HealthMonitor {
         : (this.#output?.servicePorts ?? empty).with(changes)
     this.#output = { ...input, servicePorts, generation: ++this.#generation }
     return this.#output
+  }
+
+  /** The defaults have changed: checks that Services leave to them begin anew where they differ. */
+  reconfigure(): void {
+    const { servicePorts } = this.#input ?? {}
+    if (servicePorts === undefined) return
+    for (const [id, state] of servicePorts) {
+      this.#follow(id, state, true)
+      this.#stale.add(id)
+    }
+    this.#options.onStale()
   }
 
   /** undefined: it is not probed. */
@@ -237,7 +248,7 @@ export class HealthMonitor {
     })
   }
 
-  #follow(id: string, state: ServicePortState | undefined): void {
+  #follow(id: string, state: ServicePortState | undefined, hasOtherDefaults = false): void {
     const known = this.#ports.get(id)
     if (state === undefined) {
       this.#forget(id, known)
@@ -245,7 +256,7 @@ export class HealthMonitor {
     }
     const { servicePort } = state
     let check = known?.check
-    if (known?.servicePort !== servicePort || check === undefined) {
+    if (hasOtherDefaults || known?.servicePort !== servicePort || check === undefined) {
       // What is wrong with annotations is told by those who read the objects.
       const parsed = parseHealthCheck(servicePort, this.#options.defaults)
       check = sameValue(check, parsed.check) ? (check ?? parsed.check) : parsed.check

@@ -97,6 +97,14 @@ export class OutlierEjection {
     return this.#ejected > 0 && this.#entries.get(endpoint.id)?.isEjected === true
   }
 
+  /** Forgets everything: whoever is ejected is back. */
+  clear(): void {
+    const ejected = [...this.#entries.values()].filter(({ isEjected }) => isEjected)
+    this.#entries.clear()
+    this.#ejected = 0
+    for (const { endpoint } of ejected) this.#onEjection(endpoint, false)
+  }
+
   /** Forgets endpoints that are no longer there. */
   retain(endpoints: readonly Endpoint[]): void {
     if (this.#entries.size === 0) return

@@ -18,7 +18,9 @@ export interface ProbeScopeConfig {
 /** Connections to a Service port from here, since some beginning; undefined: nobody counts them. */
 export type ReadConnections = (servicePortId: string) => number | undefined
 
-export interface ProbeScopeOptions extends ProbeScopeConfig {
+export interface ProbeScopeOptions {
+  /** Read at each question: it may change. */
+  readonly config: ProbeScopeConfig
   readonly nodeName: string
   /** Called once for each look at all Service ports. */
   readonly readTraffic: () => ReadConnections
@@ -45,13 +47,13 @@ export class ProbeScope {
   }
 
   get isLimited(): boolean {
-    return this.#options.scope === 'traffic'
+    return this.#options.config.scope === 'traffic'
   }
 
   includes(servicePortId: string, endpointId: string): boolean {
     if (!this.isLimited || this.#used.has(servicePortId)) return true
-    const { nodeName, sharePercent } = this.#options
-    return hashText(`${nodeName} ${endpointId}`) < (sharePercent / 100) * 2 ** 32
+    const { nodeName, config } = this.#options
+    return hashText(`${nodeName} ${endpointId}`) < (config.sharePercent / 100) * 2 ** 32
   }
 
   /** Looks at the traffic of these Service ports; the ones that came into use, or went out of it. */

@@ -265,8 +265,7 @@ t.test('clients that cannot connect make the probe come at once', async (t) => {
 t.test('scope traffic: probed while it is used, and not down when it is not', async (t) => {
   let connections = 0
   const scope = new ProbeScope({
-    scope: 'traffic',
-    sharePercent: 0,
+    config: { scope: 'traffic', sharePercent: 0 },
     nodeName: 'node-a',
     readTraffic: () => () => connections,
   })
@@ -287,4 +286,32 @@ t.test('scope traffic: probed while it is used, and not down when it is not', as
   t.equal(probed.length, count)
   t.match(monitor.totals(), { probedEndpoints: 0, unhealthyEndpoints: 0 })
   monitor.close()
+})
+
+t.test('other defaults: who leaves it to them is probed anew, its state is kept', async (t) => {
+  const defaults = { ...DEFAULTS }
+  const { clock, dead, monitor, probed, ipsOf, stale } = setUp(defaults)
+  const plain = servicePort({ name: 'plain' })
+  const input = snapshotOf([portState(port, endpoints), portState(plain, endpoints)])
+  const apply = () => {
+    const { servicePorts } = monitor.apply(input)
+    return [port, plain].map(({ id }) => ipsOf(servicePorts.get(id)))
+  }
+  dead.add('10.1.0.2')
+  t.same(apply(), ['123', '123'])
+  await clock.advance(5000)
+  t.same(apply(), ['13', '123'])
+  const count = probed.length
+  Object.assign(defaults, { check: 'tcp', intervalMs: 1000 })
+  const before = stale()
+  monitor.reconfigure()
+  t.equal(stale(), before + 1)
+  t.same(apply(), ['13', '123'], 'its own check is the same still')
+  await clock.advance(5000)
+  t.ok(probed.length > count + 10)
+  t.same(apply(), ['13', '13'])
+  Object.assign(defaults, { check: 'passive' })
+  monitor.reconfigure()
+  t.same(apply(), ['13', '123'])
+  t.match(monitor.totals(), { probedEndpoints: 3, unhealthyEndpoints: 1 })
 })

@@ -2,22 +2,23 @@ import t from 'tap'
 import {
   ProbeScope,
   TRAFFIC_MS,
-  type ProbeScopeOptions,
+  type ProbeScopeConfig,
 } from '../../../src/policy/health/probe-scope.js'
 
 const endpoints = Array.from({ length: 2000 }, (_, i) => `10.1.${i >> 8}.${i & 255}:80`)
 
-function setUp(over: Partial<ProbeScopeOptions> = {}) {
+function setUp({
+  nodeName = 'node-1',
+  ...over
+}: Partial<ProbeScopeConfig & { nodeName: string }> = {}) {
   const connections = new Map<string, number | undefined>([
     ['a', 0],
     ['b', 0],
   ])
   const scope = new ProbeScope({
-    scope: 'traffic',
-    sharePercent: 0,
-    nodeName: 'node-1',
+    config: { scope: 'traffic', sharePercent: 0, ...over },
+    nodeName,
     readTraffic: () => (id) => connections.get(id),
-    ...over,
   })
   const look = (nowMs: number) => scope.look(connections.keys(), nowMs)
   return { scope, connections, look }
