@@ -1,8 +1,8 @@
 /** The iptables mode's rules of one family, as they are in the kernel and as they are to be. */
 import type { Clock } from '../../lib/clock.js'
 import { SluiceError } from '../../lib/errors.js'
-import { type RunCommand, runChecked } from '../../kernel/command.js'
-import { LOCK_WAIT, restoreRules } from '../../kernel/iptables.js'
+import { commandFailure, type RunCommand, runChecked } from '../../kernel/command.js'
+import { type IptablesTable, LOCK_WAIT, restoreRules } from '../../kernel/iptables.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import {
@@ -41,6 +41,9 @@ export interface FamilyRulesOptions {
 
 /** Everything is written again after this long, unless the cluster is large. */
 const FULL_SYNC_MS = 3_600_000
+
+/** Exit status of iptables: somebody else has had the lock for too long. */
+const RESOURCE_PROBLEM = 4
 
 export class FamilyRules {
   readonly #options: FamilyRulesOptions
@@ -91,8 +94,7 @@ export class FamilyRules {
   /** Whether the canary chains are as they were left. Throws SluiceError ERR_TOOL when a tool hangs. */
   async hasCanaries(): Promise<boolean> {
     for (const table of CANARY_TABLES) {
-      const args = [...LOCK_WAIT, '-t', table, '-C', CANARY_CHAIN, ...wordsOf(CANARY_RULE)]
-      if ((await this.#options.run(this.#options.tool, args)).status !== 0) return false
+      if (!(await this.#hasRule(table, CANARY_CHAIN, CANARY_RULE))) return false
     }
     return true
   }
@@ -151,9 +153,7 @@ export class FamilyRules {
     if (guard !== undefined) await this.#ensureGuard(guard)
     const missing: BaseJump[] = []
     for (const jump of baseJumps(options)) {
-      const args = [...LOCK_WAIT, '-t', jump.table, '-C', jump.hook, ...wordsOf(jump.rule)]
-      // 1: no such rule. What else is wrong comes out in the restore that follows.
-      if ((await run(tool, args)).status !== 0) missing.push(jump)
+      if (!(await this.#hasRule(jump.table, jump.hook, jump.rule))) missing.push(jump)
     }
     if (missing.length === 0) return
     const of = (table: 'filter' | 'nat') => ({
@@ -163,6 +163,16 @@ export class FamilyRules {
     })
     await restoreRules(run, tool, restoreText({ filter: of('filter'), nat: of('nat') }))
     onJumpsAdded?.()
+  }
+
+  /** Throws SluiceError ERR_TOOL when nobody can say: an absent rule must not be mistaken for a lock. */
+  async #hasRule(table: IptablesTable, chain: string, rule: string): Promise<boolean> {
+    const { run, tool } = this.#options
+    const args = [...LOCK_WAIT, '-t', table, '-C', chain, ...wordsOf(rule)]
+    const result = await run(tool, args)
+    if (result.status === RESOURCE_PROBLEM) throw commandFailure(tool, args, result)
+    // 1: no such rule; 2: no such target. What else is wrong comes out in the restore that follows.
+    return result.status === 0
   }
 
   /** The chain is the kubelet's too: it is never emptied, and may not be there yet. */

@@ -13,7 +13,6 @@
 import type { Clock } from '../../lib/clock.js'
 import { messageOf } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
-import { together } from '../../lib/together.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import { hasUdpChange } from '../stale-flows.js'
@@ -76,9 +75,17 @@ export class IptablesProxier implements Datapath {
   async #bring(snapshot: Snapshot): Promise<void> {
     const { optionsOf } = this.#options
     const before = this.#snapshot
-    await together(this.#rules, ([family, rules]) =>
-      rules.sync(snapshot, optionsOf(family, snapshot), false),
-    )
+    // One family after the other: the legacy tools of both share one lock, and a load may hold it for
+    // longer than the other family's tool waits.
+    let failure: Error | undefined
+    for (const [family, rules] of this.#rules) {
+      try {
+        await rules.sync(snapshot, optionsOf(family, snapshot), false)
+      } catch (error) {
+        failure ??= error instanceof Error ? error : new Error(messageOf(error))
+      }
+    }
+    if (failure !== undefined) throw failure
     this.#snapshot = snapshot
     for (const family of this.#rules.keys()) {
       if (!hasUdpChange(before, snapshot, family)) continue
