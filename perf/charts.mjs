@@ -33,7 +33,7 @@ const USERSPACE = {
   'kernel DNAT': 'one DNAT rule of the kernel',
   HAProxy: 'HAProxy',
   'nginx stream': 'nginx stream',
-  'kube-sluice': 'userspace mode',
+  'kube-sluice': 'userspace, node relay',
 }
 const svg = spanChart({
   title: 'Median, least and most of the rounds. Compare within a group only',
