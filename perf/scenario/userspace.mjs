@@ -45,10 +45,11 @@ export function run(args) {
       seconds: { type: 'string', default: '3' },
       json: { type: 'string' },
       capture: { type: 'string', default: 'anyip' },
+      relay: { type: 'string', default: 'splice' },
     },
   })
   return inPlace(async ({ namespaces, folder }) => {
-    const place = await setUp(namespaces, folder, values.capture)
+    const place = await setUp(namespaces, folder, values)
     const results = await measure(place, Number(values.rounds), Number(values.seconds))
     report(results)
     if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(results, undefined, 2))
@@ -56,7 +57,7 @@ export function run(args) {
 }
 
 /** Namespaces, pods and contenders. */
-async function setUp(namespaces, folder, capture) {
+async function setUp(namespaces, folder, options) {
   const client = await namespaces.add('client')
   const node = await namespaces.add('node')
   await namespaces.sysctl(client, MANY_CONNECTIONS)
@@ -78,12 +79,12 @@ async function setUp(namespaces, folder, capture) {
     namespaces,
     client,
     generator: compileLoad(folder, 'new-connections'),
-    contenders: await contenders(namespaces, node, folder, capture),
+    contenders: await contenders(namespaces, node, folder, options),
   }
 }
 
 /** Each: name, where short connections and bulk go to, pids whose CPU time is its cost. */
-async function contenders(namespaces, node, folder, capture) {
+async function contenders(namespaces, node, folder, { capture, relay }) {
   const list = [
     { name: 'direct', http: ['10.244.1.2', 8080], bulk: ['10.244.1.2', 5201], pids: [] },
     {
@@ -120,12 +121,12 @@ async function contenders(namespaces, node, folder, capture) {
     process.execPath,
     join(ROOT, 'dist/cli/main.js'),
     ...['run', '--manifests', manifests, '--proxy-mode', 'userspace'],
-    ...['--userspace-capture', capture],
+    ...['--userspace-capture', capture, '--userspace-relay', relay],
     ...['--hostname-override', 'perf', '--cluster-cidr', '10.244.0.0/16', '--log-level=error'],
     ...['--healthz-bind-address=', '--metrics-bind-address='],
   ])
   list.push({
-    name: `kube-sluice ${capture}`,
+    name: `kube-sluice ${capture} ${relay}`,
     http: [vip, 80],
     bulk: [vip, 5201],
     pids: [daemon.pid],
