@@ -13,8 +13,8 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Backoff } from '../../dist/lib/backoff.js'
-import { hashText, mixHash } from '../../dist/lib/hash.js'
 import { ClusterState } from '../../dist/model/cluster-state.js'
+import { ProbeScope } from '../../dist/policy/health/probe-scope.js'
 import { REFLECTOR_TIMING } from '../../dist/source/kubernetes/reflector.js'
 import { receivedObject } from '../../dist/source/kubernetes/watched-resource.js'
 import { SyncRunner } from '../../dist/sync/sync-runner.js'
@@ -33,7 +33,7 @@ const DEFAULTS = {
   ...{ nodes: 5000, services: 10_000, endpoints: 250_000, 'api-servers': 3 },
   ...{ 'changes-per-second': 50, 'api-delay-ms': 20, 'sync-ms': 5, 'restart-seconds': 15 },
   ...{ 'api-gigabits': 10, 'probe-interval': 10, 'probe-micros': 40 },
-  ...{ 'services-in-use': 20, probers: 3, seed: 1 },
+  ...{ 'services-in-use': 20, 'probe-share': 0.1, seed: 1 },
 }
 
 /** @param {readonly string[]} args @returns {Promise<number>} exit status */
@@ -198,9 +198,10 @@ function restart(given, random) {
   }
 }
 
-/** Probes by every node of every endpoint, and by those that use it plus `probers` by rendezvous. */
+/** Probes by every node of every endpoint, and by those that use it plus a share of the others. */
 function probes(given) {
-  const { nodes, services, endpoints, probers } = given
+  const { nodes, services, endpoints } = given
+  const share = given['probe-share'] / 100
   const interval = given['probe-interval']
   const users = (nodes * given['services-in-use']) / services
   const inUse = (given['services-in-use'] * endpoints) / services
@@ -218,31 +219,37 @@ function probes(given) {
       row('every node, every endpoint', endpoints, nodes),
       row('used on the node', inUse, users),
       row(
-        `used, and ${probers} by rendezvous`,
-        inUse + (endpoints * probers) / nodes,
-        users + probers,
+        `used, and ${given['probe-share']} % of the rest`,
+        inUse + endpoints * share,
+        users + nodes * share,
       ),
     ],
-    busiestToMean: rendezvousSpread(given),
+    ...shares(given),
   }
 }
 
 /**
- * How uneven the highest of weights drawn for (node, endpoint) are among nodes: the busiest to the
- * mean, in a fleet of a twentieth of the nodes and of the endpoints, where the mean is the same.
+ * How even the shares are that ProbeScope gives: the busiest node to the mean, and the endpoints that
+ * fell to no node, in a fleet of a twentieth of the nodes and endpoints and twenty times the share, where
+ * both means are the same.
  */
-function rendezvousSpread({ nodes, endpoints, probers }) {
-  const count = Math.max(probers, Math.round(nodes / SCALE))
-  const seeds = Array.from({ length: count }, (_, node) => hashText(`node-${node}`))
+function shares({ nodes, endpoints, 'probe-share': percent }) {
+  const count = Math.max(1, Math.round(nodes / SCALE))
+  const options = { scope: 'traffic', sharePercent: Math.min(100, percent * SCALE) }
+  const scopes = Array.from({ length: count }, (_, node) => {
+    return new ProbeScope({ ...options, nodeName: `node-${node}`, readTraffic: () => () => 0 })
+  })
   const load = new Int32Array(count)
   const all = Math.round(endpoints / SCALE)
+  let unprobed = 0
   for (let endpoint = 0; endpoint < all; endpoint++) {
-    const key = hashText(`10.0.${endpoint >> 8}.${endpoint & 255}:8080`)
-    const weights = seeds.map((seed, node) => ({ weight: mixHash((seed ^ key) >>> 0), node }))
-    weights.sort((a, b) => b.weight - a.weight)
-    for (const { node } of weights.slice(0, probers)) load[node]++
+    const id = `10.0.${endpoint >> 8}.${endpoint & 255}:8080`
+    const probers = scopes.flatMap((scope, node) => (scope.includes('other', id) ? [node] : []))
+    for (const node of probers) load[node]++
+    if (probers.length === 0) unprobed++
   }
-  return Math.max(...load) / ((all * probers) / count)
+  const mean = load.reduce((sum, one) => sum + one, 0) / count
+  return { busiestToMean: Math.max(...load) / mean, unprobedShare: unprobed / all }
 }
 
 function report({ assumptions, control: c, latency: rows, restart: r, probes: p }) {
@@ -286,5 +293,7 @@ relist   if all histories are gone: ${seconds(c.relistSecondsAtFullRate * 1000)}
     'all/s',
   ]
   console.log(table([columns, ...cells]))
-  console.log(`rendezvous: the busiest node has ${p.busiestToMean.toFixed(1)} times the mean`)
+  console.log(
+    `shares: the busiest node has ${p.busiestToMean.toFixed(1)} times the mean; ${percent(p.unprobedShare)} of the endpoints are nobody's`,
+  )
 }

@@ -69,6 +69,23 @@ export function integer(min: number, max: number): ValueType<number> {
   }
 }
 
+/** A share of 0 to 100 percent, to the ten thousandth of one: a fleet of thousands of nodes shares finely. */
+export function percentage(): ValueType<number> {
+  const range = '0 to 100'
+  return {
+    placeholder: 'PERCENT',
+    range,
+    json: { type: 'number', minimum: 0, maximum: 100 },
+    parse: (given) => {
+      const value = Number(given)
+      const isValid = /^\d{1,3}(\.\d{1,4})?$/.test(given) && value <= 100
+      return isValid
+        ? { value }
+        : { problem: `is not a number from ${range}, with four decimals at most` }
+    },
+  }
+}
+
 /** Bits of a mark: one run of at least MIN_MARK_BITS, as 0x and hexadecimal digits. */
 export function markMask(): ValueType<number> {
   return {

@@ -56,6 +56,15 @@ t.test('every problem is reported at once, with flag, value and what is allowed'
   t.match(lines.join(), /--connect-timeout "5" is not a duration.*did you mean 5s/)
 })
 
+t.test('the share of probes may be a fraction of a percent', async (t) => {
+  const share = (text: string) => ['--manifests=a', `--health-check-share=${text}`]
+  t.match(loadRunConfig(share('0.06')), { health: { scope: { sharePercent: 0.06 } } })
+  t.match(loadRunConfig(share('100')), { health: { scope: { sharePercent: 100 } } })
+  for (const wrong of ['100.1', '-1', '0.00001', '1e1', '']) {
+    t.match(problem(share(wrong)), /--health-check-share ".*" is not a number from 0 to 100/)
+  }
+})
+
 t.test('what belongs to other versions says so', async (t) => {
   t.match(
     problem(['--proxy-mode', 'kernelspace', '--manifests', 'a']),

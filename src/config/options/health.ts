@@ -1,6 +1,6 @@
 /** Options: health checks, where a Service says nothing of its own (docs/health-checks.md). */
 import { optional, row, RUN, type OptionRow } from '../option-row.js'
-import { duration, integer, oneOf, text } from '../value-type.js'
+import { duration, integer, percentage, oneOf, text } from '../value-type.js'
 
 const HEALTH = { section: 'Health checks', commands: RUN, live: true } as const
 /** Decides at the start what is asked of connection tracking. */
@@ -61,9 +61,9 @@ export const HEALTH_OPTIONS = {
     ...HEALTH,
     help: 'which endpoints this node probes: all, or those of Service ports that connections were made to through it within five minutes, and the share of --health-check-share of the others; modes made of rules see no connections and probe all',
   }),
-  healthCheckShare: row('health-check-share', integer(0, 100), '0', {
+  healthCheckShare: row('health-check-share', percentage(), '0', {
     ...HEALTH,
-    help: 'with --health-check-scope traffic: share, in percent, of the endpoints of other Service ports that this node probes; each node has another share',
+    help: 'with --health-check-scope traffic: share, in percent, of the endpoints of other Service ports that this node probes; each node has another share; 0.1 of 5,000 nodes are five for each endpoint',
   }),
   healthPanicThreshold: row('health-panic-threshold', integer(0, 100), '50', {
     ...HEALTH,
