@@ -10,8 +10,13 @@
  * The first choice depends on the address alone, so all VIPs of a Service port agree on it. Entries
  * that lead to an endpoint that has gone are deleted by the program (affinity-clients.ts).
  *
- * IPv6 has the hash only: nft 1.0.6 ends with a failed assertion on a rule that adds to a map with
- * keys or data above 16 bytes.
+ * IPv6 has the hash only. nft 1.0.6 ends with a failed assertion (netlink_gen_expr: dreg < reg_low) on a
+ * rule that adds to a map whose key is wider than 16 bytes, whatever the data, and on data wider than
+ * that beside any key; it can add to a set of wide keys, and look up in a map of them. The kernel has
+ * room: client, VIP, protocol and port are 40 bytes, endpoint and port 20, and a rule has registers
+ * of 64. So the three rules of each affinity-* chain would have to be made over netlink
+ * (payload and ct expressions, then dynset with key, data and time-out), in the transaction that
+ * makes the table, and to be recognised by who lists them.
  */
 import type { IpFamily } from '../../lib/ip-address.js'
 import { AFFINITY_CHAINS, AFFINITY_TIMEOUTS } from './affinity-timeouts.js'
