@@ -5,6 +5,7 @@ import type { RunConfig } from '../config/run-config.js'
 import type { IpFamily } from '../lib/ip-address.js'
 import { usesLocalEndpoints } from '../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
+import type { HealthTotals } from '../policy/health/health-monitor.js'
 import { KubeProxyMetrics } from '../observe/kube-proxy-metrics.js'
 import { ProgrammingLatency } from '../observe/programming-latency.js'
 import { sluiceMetrics, type WatchCounts } from '../observe/sluice-metrics.js'
@@ -20,6 +21,7 @@ export interface MetricsView {
   readonly watches: ReadonlyMap<string, WatchCounts> | undefined
   /** Brings in what only the kernel counts. */
   readonly readCounters: (() => Promise<void>) | undefined
+  readonly health: HealthTotals
   /** undefined: the endpoint is not probed. */
   readonly isUp: (servicePortId: string, endpointId: string) => boolean | undefined
 }
@@ -71,7 +73,7 @@ export class RunMetrics {
 
   /** Prometheus' text format. */
   async text(view: MetricsView): Promise<string> {
-    const { snapshot, warnings, status, isUp, events, watches } = view
+    const { snapshot, warnings, status, health, isUp, events, watches } = view
     await view.readCounters?.()
     this.#countPortsWithoutLocal(snapshot)
     const own = sluiceMetrics({
@@ -88,6 +90,7 @@ export class RunMetrics {
       watches,
       syncs: this.#syncs,
       warnings,
+      health,
       isUp,
       maxPorts: this.#config.metricsPerServicePort,
       maxEndpoints: this.#config.metricsPerEndpoint,

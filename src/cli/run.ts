@@ -177,6 +177,7 @@ function metricsViewOf(parts: MetricsParts): MetricsView {
     readCounters: mode.readCounters,
     warnings: proxy.syncStatus().warnings.length,
     status: mode.status(proxy.snapshot),
+    health: health.totals(),
     isUp: (servicePortId, endpointId) => health.healthOf(servicePortId, endpointId)?.isUp,
   }
 }

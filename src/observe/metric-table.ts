@@ -84,6 +84,23 @@ export const METRIC_TABLE = {
     'Connects of a Service port tried again on another endpoint',
     PORT,
   ),
+  kube_sluice_probed_endpoints: gauge('Endpoints that this node probes'),
+  kube_sluice_unhealthy_endpoints: gauge('Of these, those that are down'),
+  kube_sluice_panicking_service_ports: gauge(
+    'Service ports whose health is ignored, for too few of their endpoints are healthy',
+  ),
+  kube_sluice_probes_total: counter('Probes begun'),
+  kube_sluice_probe_failures_total: counter('Probes that failed'),
+  kube_sluice_probes_delayed_total: counter(
+    'Probes that waited for others to end, for --health-check-concurrency were under way',
+  ),
+  kube_sluice_health_changes_total: counter('Endpoints that probes took down, or brought up', [
+    'to',
+  ]),
+  kube_sluice_ejected_endpoints: gauge(
+    'Endpoints passed over because they did not take connections',
+  ),
+  kube_sluice_ejections_total: counter('Times that an endpoint began to be passed over'),
   kube_sluice_endpoint_in_use: gauge('1 for an endpoint that gets new connections', ENDPOINT),
   kube_sluice_endpoint_up: gauge('1 for a probed endpoint that is healthy, 0 if not', ENDPOINT),
   kube_sluice_endpoint_connections_open: gauge('Open connections of an endpoint', ENDPOINT),

@@ -7,6 +7,7 @@
 import type { ProxyMode } from '../config/run-config.js'
 import type { Endpoint } from '../model/endpoint.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
+import type { HealthTotals } from '../policy/health/health-monitor.js'
 import { METRIC_TABLE, type MetricName } from './metric-table.js'
 import type { AutoStatus, SteeringStatus } from './status.js'
 import type { Traffic } from './traffic.js'
@@ -28,6 +29,7 @@ export interface SluiceMetricInputs {
   readonly events: { readonly written: number; readonly dropped: number }
   readonly syncs: { readonly succeeded: number; readonly failed: number }
   readonly warnings: number
+  readonly health: HealthTotals
   /** undefined: the endpoint is not probed. */
   readonly isUp: (servicePortId: string, endpointId: string) => boolean | undefined
   readonly maxPorts: number
@@ -51,6 +53,7 @@ type Labels = Readonly<Record<string, string | number>>
 export function sluiceMetrics(inputs: SluiceMetricInputs): string {
   const text = new MetricText()
   addProcess(text, inputs)
+  addHealth(text, inputs.health)
   if (inputs.steering !== undefined) addSteering(text, inputs.steering)
   addPorts(text, inputs)
   return text.toString()
@@ -90,6 +93,19 @@ function addWatch(text: MetricText, kind: string, counts: WatchCounts): void {
   for (const [reason, count] of Object.entries({ expired, throttled, other })) {
     text.add('kube_sluice_api_failures_total', count, { kind, reason })
   }
+}
+
+function addHealth(text: MetricText, health: HealthTotals): void {
+  text.add('kube_sluice_probed_endpoints', health.probedEndpoints)
+  text.add('kube_sluice_unhealthy_endpoints', health.unhealthyEndpoints)
+  text.add('kube_sluice_panicking_service_ports', health.panickingServicePorts)
+  text.add('kube_sluice_probes_total', health.probes)
+  text.add('kube_sluice_probe_failures_total', health.probeFailures)
+  text.add('kube_sluice_probes_delayed_total', health.delayedProbes)
+  text.add('kube_sluice_health_changes_total', health.wentDown, { to: 'down' })
+  text.add('kube_sluice_health_changes_total', health.cameUp, { to: 'up' })
+  text.add('kube_sluice_ejected_endpoints', health.ejectedEndpoints)
+  text.add('kube_sluice_ejections_total', health.ejections)
 }
 
 function addAuto(text: MetricText, { switches, thresholds }: AutoStatus): void {

@@ -5,6 +5,20 @@ import { sluiceMetrics, type SluiceMetricInputs } from '../../src/observe/sluice
 import { Traffic } from '../../src/observe/traffic.js'
 import { endpointSlice, service } from '../fixtures/objects.js'
 
+const HEALTH = {
+  probedEndpoints: 9,
+  unhealthyEndpoints: 2,
+  panickingServicePorts: 1,
+  probes: 100,
+  probeFailures: 7,
+  delayedProbes: 3,
+  runningProbes: 0,
+  waitingProbes: 0,
+  ejectedEndpoints: 4,
+  ejections: 6,
+  wentDown: 5,
+  cameUp: 8,
+}
 const ID = 'demo/echo:http/TCP/IPv4'
 
 function inputs(extra: Partial<SluiceMetricInputs> = {}): SluiceMetricInputs {
@@ -33,6 +47,7 @@ function inputs(extra: Partial<SluiceMetricInputs> = {}): SluiceMetricInputs {
     events: { written: 0, dropped: 0 },
     syncs: { succeeded: 0, failed: 0 },
     warnings: 0,
+    health: HEALTH,
     isUp: () => undefined,
     maxPorts: 10,
     maxEndpoints: 10,
@@ -127,4 +142,22 @@ t.test('every line is of the table, with its labels, and is well formed', async 
     )
   }
   t.match(text, 'bound="a\\"b\\\\c\\nd"')
+})
+
+t.test('health: what is probed, what it came to, and who is passed over', async (t) => {
+  const lines = sluiceMetrics(inputs()).split('\n')
+  for (const line of [
+    'kube_sluice_probed_endpoints 9',
+    'kube_sluice_unhealthy_endpoints 2',
+    'kube_sluice_panicking_service_ports 1',
+    'kube_sluice_probes_total 100',
+    'kube_sluice_probe_failures_total 7',
+    'kube_sluice_probes_delayed_total 3',
+    'kube_sluice_health_changes_total{to="down"} 5',
+    'kube_sluice_health_changes_total{to="up"} 8',
+    'kube_sluice_ejected_endpoints 4',
+    'kube_sluice_ejections_total 6',
+  ]) {
+    t.ok(lines.includes(line), line)
+  }
 })
