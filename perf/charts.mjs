@@ -33,7 +33,7 @@ const USERSPACE = {
   'kernel DNAT': 'one DNAT rule of the kernel',
   HAProxy: 'HAProxy',
   'nginx stream': 'nginx stream',
-  'kube-sluice': 'userspace, node relay',
+  'kube-sluice': 'userspace mode',
 }
 const svg = spanChart({
   title: 'Median, least and most of the rounds. Compare within a group only',
@@ -48,11 +48,11 @@ const svg = spanChart({
     },
     {
       title: 'userspace: new connections a second',
-      rows: rowsAfter('## userspace', 'connections/s', USERSPACE),
+      rows: rowsAfter('### With the native thread', 'connections/s', USERSPACE),
     },
     {
       title: 'userspace: Gbit/s of four streams',
-      rows: rowsAfter('## userspace', 'Gbit/s', USERSPACE),
+      rows: rowsAfter('### With the native thread', 'Gbit/s', USERSPACE),
     },
   ],
 })
