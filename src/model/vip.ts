@@ -69,13 +69,20 @@ export function selectEndpoints(
   source: SourceKind,
 ): Selection {
   if (!state.hasAny) return { verdict: 'reject' }
-  const scope = usesLocal(state.servicePort, kind, source) ? 'local' : 'cluster'
+  const scope = scopeOf(state.servicePort, kind, source)
   const endpoints = state[scope]
   return endpoints.length === 0 ? { verdict: 'drop' } : { verdict: 'balance', scope, endpoints }
 }
 
-function usesLocal(servicePort: ServicePort, kind: VipKind, source: SourceKind): boolean {
-  return kind === 'cluster-ip'
-    ? servicePort.internalPolicyLocal
-    : servicePort.externalPolicyLocal && source === 'other'
+/** Which endpoints a policy lets such a connection have. */
+export function scopeOf(
+  servicePort: ServicePort,
+  kind: VipKind,
+  source: SourceKind,
+): 'cluster' | 'local' {
+  const isLocal =
+    kind === 'cluster-ip'
+      ? servicePort.internalPolicyLocal
+      : servicePort.externalPolicyLocal && source === 'other'
+  return isLocal ? 'local' : 'cluster'
 }

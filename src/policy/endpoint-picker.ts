@@ -10,7 +10,7 @@ import type { Clock } from '../lib/clock.js'
 import type { Endpoint } from '../model/endpoint.js'
 import { sameValue } from '../model/share-structure.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
-import { selectEndpoints, type SourceKind, type VipKind } from '../model/vip.js'
+import { scopeOf, selectEndpoints, type SourceKind, type VipKind } from '../model/vip.js'
 import type { AffinityTable, Pin } from './affinity.js'
 import type { Balancer, EndpointStates, PickContext } from './balancer/balancer.js'
 import { createBalancer } from './balancer/registry.js'
@@ -90,7 +90,25 @@ interface Entry {
 class CurrentPick implements PickContext {
   connection: NewConnection | undefined
   nowMs = 0
-  random = 0
+  readonly #draw: () => number
+  #drawn = -1
+
+  constructor(draw: () => number) {
+    this.#draw = draw
+  }
+
+  /** To be called for each pick. */
+  begin(connection: NewConnection, nowMs: number): void {
+    this.connection = connection
+    this.nowMs = nowMs
+    this.#drawn = -1
+  }
+
+  /** Drawn for balancers that ask, which is once a pick. */
+  get random(): number {
+    if (this.#drawn < 0) this.#drawn = this.#draw()
+    return this.#drawn
+  }
 
   get clientIp(): string {
     return this.connection?.clientIp ?? ''
@@ -101,9 +119,11 @@ class CurrentPick implements PickContext {
   }
 }
 
-const REJECT: Pick = { verdict: 'reject' }
-const DROP: Pick = { verdict: 'drop' }
-const EXHAUSTED: Pick = { verdict: 'exhausted' }
+const NO_ENDPOINT = {
+  reject: { verdict: 'reject' },
+  drop: { verdict: 'drop' },
+  exhausted: { verdict: 'exhausted' },
+} as const satisfies Record<string, Pick>
 
 export class EndpointPicker {
   readonly #options: EndpointPickerOptions
@@ -111,10 +131,11 @@ export class EndpointPicker {
   /** Undefined when somebody else counts. */
   readonly #open: OpenConnections | undefined
   readonly #openCounts: OpenCounts
-  readonly #context = new CurrentPick()
+  readonly #context: CurrentPick
 
   constructor(options: EndpointPickerOptions) {
     this.#options = options
+    this.#context = new CurrentPick(options.random)
     this.#open = options.openCounts === undefined ? new OpenConnections() : undefined
     this.#openCounts = options.openCounts ?? this.#open ?? { of: () => 0 }
   }
@@ -172,29 +193,37 @@ export class EndpointPicker {
 
   /** The endpoint for a new connection, or for the next try of one that `tried` did not serve. */
   pick(connection: NewConnection, tried: readonly Endpoint[]): Pick {
-    const entry = this.#entries.get(connection.servicePortId)
-    if (entry === undefined) return REJECT
-    const selection = selectEndpoints(entry.state, connection.kind, connection.source)
-    if (selection.verdict === 'reject') return REJECT
-    if (selection.verdict === 'drop') return DROP
+    const endpoint = this.choose(connection, tried)
+    return typeof endpoint === 'string' ? NO_ENDPOINT[endpoint] : { verdict: 'endpoint', endpoint }
+  }
 
-    const balancer = selection.scope === 'local' ? entry.local : entry.cluster
+  /** The same, without an object for the answer. */
+  choose(
+    connection: NewConnection,
+    tried: readonly Endpoint[],
+  ): Endpoint | keyof typeof NO_ENDPOINT {
+    const entry = this.#entries.get(connection.servicePortId)
+    if (entry?.state.hasAny !== true) return 'reject'
+    const scope = scopeOf(entry.state.servicePort, connection.kind, connection.source)
+    const endpoints = entry.state[scope]
+    if (endpoints.length === 0) return 'drop'
+
+    const balancer = entry[scope]
     const nowMs = this.#options.clock.nowMs()
     if (entry.slowStart.isDue(nowMs)) this.#tellBalancers(entry)
     const pinned = this.#pinned(entry.state, connection, nowMs)
     if (pinned !== undefined) {
-      const endpoint = findUntried(selection.endpoints, pinned, tried)
-      if (endpoint !== undefined) return { verdict: 'endpoint', endpoint }
+      const endpoint = findUntried(endpoints, pinned, tried)
+      if (endpoint !== undefined) return endpoint
     }
     const context = this.#context
-    context.connection = connection
-    context.nowMs = nowMs
-    context.random = this.#options.random()
-    const avoided = entry.failing.toAvoid(selection.endpoints.length, nowMs)
-    const endpoint =
+    context.begin(connection, nowMs)
+    const avoided = entry.failing.toAvoid(endpoints.length, nowMs)
+    return (
       (avoided.length === 0 ? undefined : balancer.pick(context, [...tried, ...avoided])) ??
-      balancer.pick(context, tried)
-    return endpoint === undefined ? EXHAUSTED : { verdict: 'endpoint', endpoint }
+      balancer.pick(context, tried) ??
+      'exhausted'
+    )
   }
 
   /** What is known of a connection's pick beforehand; asking changes nothing. */

@@ -82,9 +82,9 @@ export class FlowTable {
     return this.#overwritten
   }
 
-  /** When the flow came that the next new one takes the place of; -Infinity: there is room. */
-  get nextAtMs(): number {
-    return this.#isUsed[this.#next] === 1 ? (this.atMs[this.#next] ?? 0) : -Infinity
+  /** The place of the flow that the next new one replaces; -1: there is room. */
+  get oldest(): number {
+    return this.#isUsed[this.#next] === 1 ? this.#next : -1
   }
 
   /** The flow with the 5-tuple of the packet at `base` of `records`, or -1. */

@@ -66,12 +66,14 @@ const plugin =
       })
 const connections = new SteeredConnections(counters.open, {
   opened: (slot) => {
-    const found = vips.bySlot(slot)
-    if (found !== undefined) picker.opened(found.port.id, found.endpoint)
+    const port = vips.portOf(slot)
+    const endpoint = port?.endpoints.get(slot)
+    if (port !== undefined && endpoint !== undefined) picker.opened(port.id, endpoint)
   },
   closed: (slot) => {
-    const found = vips.bySlot(slot)
-    if (found !== undefined) picker.closed(found.port.id, found.endpoint)
+    const port = vips.portOf(slot)
+    const endpoint = port?.endpoints.get(slot)
+    if (port !== undefined && endpoint !== undefined) picker.closed(port.id, endpoint)
   },
 })
 const picker = new EndpointPicker({
@@ -143,13 +145,15 @@ let isAdopting = false
 
 function adoptAffinity(records: Uint32Array, base: number): void {
   if (!isAdopting) return
-  const found = vips.bySlot(slotOf(layout, records[base + ConntrackWord.mark] ?? 0))
-  const timeoutSeconds = found?.port.servicePort.affinityTimeoutSeconds
-  if (found === undefined || timeoutSeconds === undefined) return
+  const slot = slotOf(layout, records[base + ConntrackWord.mark] ?? 0)
+  const found = vips.portOf(slot)
+  const endpoint = found?.endpoints.get(slot)
+  const timeoutSeconds = found?.servicePort.affinityTimeoutSeconds
+  if (found === undefined || endpoint === undefined || timeoutSeconds === undefined) return
   const family = records[base + ConntrackWord.family] ?? 4
   const clientIp = formatAddressWords(records, base + ConntrackWord.source, family)
   const now = { nowMs: systemClock.nowMs(), timeoutMs: timeoutSeconds * 1000 }
-  affinity.pin({ servicePortId: found.port.id, clientIp }, found.endpoint.id, now)
+  affinity.pin({ servicePortId: found.id, clientIp }, endpoint.id, now)
 }
 
 const loop = new SteeringLoop({

@@ -127,11 +127,9 @@ export class VipTable {
     return vip.port.endpoints.get(slot)
   }
 
-  /** The Service port and endpoint of a slot; undefined when it has gone or had no connection yet. */
-  bySlot(slot: number): { port: PortEntry; endpoint: SteeredEndpoint } | undefined {
-    const port = this.#slots.get(slot)
-    const endpoint = port?.endpoints.get(slot)
-    return port === undefined || endpoint === undefined ? undefined : { port, endpoint }
+  /** The Service port of a slot; undefined when it has gone or had no connection yet. */
+  portOf(slot: number): PortEntry | undefined {
+    return this.#slots.get(slot)
   }
 
   /** The picker knows the Service port from now on; false: there is none. */
@@ -141,7 +139,7 @@ export class VipTable {
     return port !== undefined
   }
 
-  /** Unpacks every Service port with session affinity, so that bySlot knows its endpoints. */
+  /** Unpacks every Service port with session affinity, so that portOf knows its endpoints. */
   unpackSticky(): void {
     for (const port of this.#ports.values()) {
       if (port.servicePort.affinityTimeoutSeconds !== undefined && !port.state) this.#unpack(port)
