@@ -143,7 +143,9 @@ static void *run(void *argument) {
     see_to_rest(pump);
     see_to_events(pump, events, count);
     see_to_verdicts(pump);
-    see_to_timers(pump);
+    /* A full batch: there may be more, and among them the answer of one whose time is over. */
+    if (count < EVENTS)
+      see_to_timers(pump);
     ks_pump_tell(pump);
   }
   return NULL;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -438,7 +439,7 @@ static void idle_connections_are_closed(void) {
   struct pump it;
   uint32_t record[KS_PUMP_RECORD_WORDS];
   open_pump(&it, USUAL);
-  ks_pump_set_timeouts(it.pump, 100, PATIENCE_MS);
+  ks_pump_set_timeouts(it.pump, 1000, PATIENCE_MS);
   struct pair pair = join(&it);
   expect_end(pair.client);
   expect_end(pair.endpoint);
@@ -486,6 +487,29 @@ static void accepting_stops_while_too_many_wait(void) {
   CHECK(counters[KS_PUMP_ACCEPTS] == 4 && counters[KS_PUMP_ACCEPT_PAUSES] >= 1);
   for (int i = 0; i < 4; i++)
     close(clients[i]);
+  close_pump(&it);
+}
+
+/* What cannot be accepted for want of descriptors waits in the kernel until there are some. */
+static void accepting_goes_on_when_there_are_descriptors_again(void) {
+  struct pump it;
+  struct rlimit before, none;
+  uint64_t counters[KS_PUMP_COUNTERS] = {0};
+  open_pump(&it, USUAL);
+  int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  none = before;
+  none.rlim_cur = 0;
+  CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  CHECK(connect(client, (struct sockaddr *)&it.address, sizeof(it.address)) == 0);
+  for (int i = 0; i < PATIENCE_MS && counters[KS_PUMP_ACCEPT_PAUSES] == 0; i++) {
+    usleep(1000);
+    ks_pump_count(it.pump, counters);
+  }
+  CHECK(counters[KS_PUMP_ACCEPT_PAUSES] >= 1 && counters[KS_PUMP_ACCEPTS] == 0);
+  CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  expect_accepted(&it);
+  close(client);
   close_pump(&it);
 }
 
@@ -593,6 +617,7 @@ int main(void) {
   a_last_answer_is_delivered_before_the_reset();
   idle_connections_are_closed();
   accepting_stops_while_too_many_wait();
+  accepting_goes_on_when_there_are_descriptors_again();
   more_than_there_are_slots_for_are_reset();
   a_listener_is_closed_while_its_connections_go_on();
   a_verdict_that_is_none_is_refused();
