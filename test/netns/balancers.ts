@@ -11,8 +11,9 @@ const PLUGIN = fileURLToPath(new URL('../../deploy/examples/balancer-first.mjs',
 const PORT = { port: 8080, protocol: 'TCP' }
 const HELD_PORT = { port: 8090, protocol: 'TCP' }
 const FLAGS = {
-  userspace: ['--proxy-mode', 'userspace'],
-  nfqueue: ['--proxy-mode', 'nfqueue'],
+  // Connections are held while a proxy is stopped: it need not wait for them.
+  userspace: ['--proxy-mode', 'userspace', '--drain-timeout', '500ms'],
+  nfqueue: ['--proxy-mode', 'nfqueue', '--drain-timeout', '500ms'],
 } as const
 
 const annotated = (object: object, annotations: Record<string, string>): object => {
