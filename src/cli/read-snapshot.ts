@@ -12,14 +12,14 @@ export async function readSnapshot(
   config: RunConfig,
   warn: (message: string) => void,
 ): Promise<Snapshot> {
-  const { manifests, nodeName } = config
+  const { manifests, nodeName, nodeIp } = config
   if (manifests === undefined) {
     throw new SluiceError(
       'ERR_USAGE',
       '--manifests is missing: this command reads Services and EndpointSlices from files',
     )
   }
-  const state = new ClusterState({ nodeName })
+  const state = new ClusterState({ nodeName, nodeIp })
   const nothing = state.snapshot()
   const source = new ManifestSource({ path: manifests })
   try {

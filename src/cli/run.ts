@@ -109,6 +109,7 @@ async function assemble(
   const proxy: ServiceProxy = new ServiceProxy({
     ...{ health, source, datapath: mode.datapath, log, config, onFailure, events },
     nodeName: config.nodeName,
+    nodeIp: config.nodeIp,
     clock: systemClock,
     annotationReaders: annotationReaders(config),
     ...syncObservers(metrics, mode, () => http),

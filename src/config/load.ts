@@ -97,12 +97,15 @@ function throwAll(code: 'ERR_USAGE' | 'ERR_CONFIG', problems: readonly string[])
   if (problems.length > 0) throw new SluiceError(code, problems.join('\n'))
 }
 
+const UNSPECIFIED = ['0.0.0.0', '::']
+
 export function runConfigOf(values: OptionValues): RunConfig {
   return {
     manifests: values.manifests,
     kubeconfig: values.kubeconfig,
     master: values.master,
     nodeName: (values.hostnameOverride ?? hostname()).trim().toLowerCase(),
+    nodeIp: UNSPECIFIED.includes(values.bindAddress) ? undefined : values.bindAddress,
     proxyMode: values.proxyMode,
     auto: autoConfigOf(values),
     clusterCidrs: values.clusterCidr,

@@ -125,6 +125,8 @@ export interface RunConfig {
   readonly master: string | undefined
   /** `--hostname-override`, trimmed and lower-cased, else the host's name. */
   readonly nodeName: string
+  /** `--bind-address` when it is an address: the node's primary one, before those of its Node object. */
+  readonly nodeIp: string | undefined
   readonly proxyMode: ProxyMode
   readonly auto: AutoConfig
   readonly clusterCidrs: readonly IpRange[]

@@ -23,6 +23,7 @@ const MAX_PENDING_PROBLEMS = 1000
 
 export class ClusterState {
   readonly #nodeName: string
+  readonly #nodeIp: string | undefined
   readonly #slices: EndpointSliceCache
   /** Service key -> its ports of both families. Services that are not served have no entry. */
   readonly #ports = new Map<string, readonly ServicePort[]>()
@@ -45,11 +46,15 @@ export class ClusterState {
   #pending: ObjectProblem[] = []
   #notPending = 0
 
-  /** @param options.nodeName name of this node's Node object; decides which endpoints are local */
-  constructor(options: { readonly nodeName: string }) {
+  /**
+   * @param options.nodeName name of this node's Node object; decides which endpoints are local
+   * @param options.nodeIp the node's primary address of its family, whatever its object says
+   */
+  constructor(options: { readonly nodeName: string; readonly nodeIp?: string | undefined }) {
     this.#nodeName = options.nodeName
+    this.#nodeIp = options.nodeIp
     this.#slices = new EndpointSliceCache(options.nodeName)
-    this.#node = unknownNode(options.nodeName)
+    this.#node = this.#withIp(unknownNode(options.nodeName))
   }
 
   /** Takes in a batch of changes. Never throws on the content of an object. */
@@ -136,8 +141,15 @@ export class ClusterState {
     }
   }
 
+  #withIp(node: NodeState): NodeState {
+    const ip = this.#nodeIp
+    if (ip === undefined) return node
+    return { ...node, addresses: [ip, ...node.addresses.filter((address) => address !== ip)] }
+  }
+
   /** A new zone can change the category of any endpoint; addresses and pod CIDRs change none. */
-  #setNode(node: NodeState): Iterable<string> {
+  #setNode(given: NodeState): Iterable<string> {
+    const node = this.#withIp(given)
     if (sameValue(node, this.#node)) return []
     const isSameZone = node.zone === this.#node.zone
     this.#node = node

@@ -38,6 +38,8 @@ export interface SyncObservers {
 
 export interface ServiceProxyOptions extends SyncObservers {
   readonly nodeName: string
+  /** The node's primary address, whatever its object says. */
+  readonly nodeIp?: string | undefined
   readonly source: ClusterSource
   readonly datapath: Datapath
   readonly health: HealthStage
@@ -68,7 +70,7 @@ export class ServiceProxy {
 
   constructor(options: ServiceProxyOptions) {
     this.#options = options
-    this.#state = new ClusterState({ nodeName: options.nodeName })
+    this.#state = new ClusterState({ nodeName: options.nodeName, nodeIp: options.nodeIp })
     this.#snapshot = this.#state.snapshot()
     this.#checked = this.#snapshot
     this.#runner = new SyncRunner({

@@ -107,3 +107,18 @@ t.test('defaults of the table are values of their types', async (t) => {
     t.ok('value' in type.parse(text), `${flag ?? ''} ${field ?? ''}`)
   }
 })
+
+t.test('modes that tell Pods by their interface are refused, with what to use', async (t) => {
+  for (const mode of ['BridgeInterface', 'InterfaceNamePrefix']) {
+    t.throws(() => loadRun(['--manifests', 'dir', `--detect-local-mode=${mode}`]), {
+      message: /is not supported: .* not by its interface; give --cluster-cidr, or use NodeCIDR/,
+    })
+  }
+})
+
+t.test('--bind-address is the address of the node, unless it is every address', async (t) => {
+  const ipOf = (...flags: string[]) => loadRun(['--manifests', 'dir', ...flags]).config.nodeIp
+  t.equal(ipOf(), undefined)
+  t.equal(ipOf('--bind-address=::'), undefined)
+  t.equal(ipOf('--bind-address=192.0.2.9'), '192.0.2.9')
+})

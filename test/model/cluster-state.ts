@@ -341,3 +341,14 @@ t.test('problems', async (t) => {
     t.match(problems.at(-1)?.message, /^1500 more problems/)
   })
 })
+
+t.test('an address of the node that is given comes before those of its object', async (t) => {
+  const state = new ClusterState({ nodeName: NODE, nodeIp: '192.0.2.9' })
+  t.strictSame(state.snapshot().node.addresses, ['192.0.2.9'], 'also without an object')
+  const addresses = [
+    { type: 'InternalIP', address: '10.0.1.1' },
+    { type: 'ExternalIP', address: '192.0.2.9' },
+  ]
+  state.apply([applyNode(node({ name: NODE, addresses }))])
+  t.strictSame(state.snapshot().node.addresses, ['192.0.2.9', '10.0.1.1'])
+})

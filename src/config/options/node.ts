@@ -4,7 +4,7 @@ import { ipAddress, oneOf, rangePair, text } from '../value-type.js'
 
 const NODE = { section: 'Objects and node', commands: RUN } as const
 const NO_INTERFACES =
-  'has no meaning in userspace mode, which sees the address of a client and not its interface'
+  'is not supported: what is a Pod is told by its address here, not by its interface; give --cluster-cidr, or use NodeCIDR'
 
 export const NODE_OPTIONS = {
   config: optional('config', text('FILE'), {
@@ -38,7 +38,7 @@ export const NODE_OPTIONS = {
   }),
   bindAddress: row('bind-address', ipAddress(), '0.0.0.0', {
     ...NODE,
-    help: "this node's own address, whose family is that of the default addresses below; nothing is bound to it",
+    help: "this node's primary address, whatever its Node object says (node ports with --nodeport-addresses primary, source ranges); its family is that of the default addresses below; nothing is bound to it",
     kubeProxy: [{ field: 'bindAddress' }],
   }),
   clusterCidr: row('cluster-cidr', rangePair(), '', {
