@@ -1,6 +1,6 @@
 /**
- * Credentials that a kubeconfig has from elsewhere: an exec plugin, or OpenID Connect, both run by
- * @kubernetes/client-node. Around its exec: the paths of commands as client-go resolves them,
+ * Credentials that a kubeconfig has from elsewhere: an exec plugin, run by @kubernetes/client-node, or an
+ * OpenID Connect token, which is not renewed. Around the exec: the paths of commands as client-go resolves them,
  * KUBERNETES_EXEC_INFO, a bound on how long a plugin may take, and no run for each request.
  */
 import { spawn, type SpawnOptions } from 'node:child_process'
@@ -50,12 +50,47 @@ export async function pluginCredentials(
       `user ${user.name}: auth-provider "${String(provider['name'])}" is not known; use an exec plugin`,
     )
   }
-  const { OpenIDConnectAuth } = await import('@kubernetes/client-node/dist/oidc_auth.js')
-  const oidc = new OpenIDConnectAuth()
+  return oidcToken(user.name, provider['config'])
+}
+
+const OIDC_REMEDY = 'it is not renewed here: use an exec plugin, or a token of a ServiceAccount'
+
+/** client-node's own renewal fails on Node 20, and without a token it asks as nobody. */
+function oidcToken(userName: string, config: unknown): Plugin {
+  const token: unknown = isRecord(config) ? config['id-token'] : undefined
+  const expiresAtMs = typeof token === 'string' ? expiryOf(token) : undefined
+  if (typeof token !== 'string' || expiresAtMs === undefined) {
+    const text = `user ${userName}: auth-provider oidc has no id-token that can be read; ${OIDC_REMEDY}`
+    throw new Error(text)
+  }
   return {
     credentials: () =>
-      ask('auth-provider oidc', (options) => oidc.applyAuthentication(user, options)),
+      Date.now() < expiresAtMs
+        ? Promise.resolve({
+            headers: { Authorization: `Bearer ${token}` },
+            cert: undefined,
+            key: undefined,
+          })
+        : Promise.reject(
+            new SluiceError(
+              'ERR_API',
+              `user ${userName}: the id-token of auth-provider oidc has expired; ${OIDC_REMEDY}`,
+            ),
+          ),
     rejected: () => undefined,
+  }
+}
+
+/** `exp` of a JSON Web Token (RFC 7519), undefined when it is none. */
+function expiryOf(token: string): number | undefined {
+  try {
+    const claims: unknown = JSON.parse(
+      Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
+    )
+    const exp = isRecord(claims) ? claims['exp'] : undefined
+    return typeof exp === 'number' ? exp * 1000 : undefined
+  } catch {
+    return undefined
   }
 }
 

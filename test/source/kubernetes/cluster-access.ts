@@ -214,3 +214,28 @@ t.test('of the client library only what is small is loaded', async (t) => {
   t.equal(stderr, '')
   t.ok(Number(stdout) < 25, `${stdout.trim()} MB; the whole library takes 75`)
 })
+
+t.test(
+  'a token of OpenID Connect is used until it expires, and said not to be renewed',
+  async (t) => {
+    const tokenUntil = (seconds: number) =>
+      `e30.${Buffer.from(JSON.stringify({ exp: seconds })).toString('base64url')}.x`
+    const access = (config: object) => {
+      const user = { 'auth-provider': { name: 'oidc', config } }
+      const kubeconfig = writeKubeconfig(t, { server: 'https://127.0.0.1:1', user })
+      return clusterAccess({ kubeconfig, master: undefined })
+    }
+    const valid = tokenUntil(Date.now() / 1000 + 3600)
+    const { headers } = await (await access({ 'id-token': valid })).credentials()
+    t.strictSame(headers, { Authorization: `Bearer ${valid}` })
+    const expired = await access({ 'id-token': tokenUntil(1), 'refresh-token': 'more' })
+    await t.rejects(expired.credentials(), {
+      code: 'ERR_API',
+      message:
+        /^user proxy: the id-token .* has expired; it is not renewed here: use an exec plugin/,
+    })
+    for (const config of [{}, { 'id-token': 'garbage' }]) {
+      await t.rejects(access(config), { code: 'ERR_CONFIG', message: /has no id-token/ })
+    }
+  },
+)
