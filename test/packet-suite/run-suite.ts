@@ -10,7 +10,10 @@ import { placeOf, SOURCES, targetOf } from './place.js'
 import { type Probe, probeAll } from './probe.js'
 import { casesOf, SERVICES, type SingleCase } from './suite.js'
 
-const REPLY_MS = 8_000
+/** Long: a user-mode kernel on a busy machine is slow. Only what fails waits for it. */
+const REPLY_MS = 40_000
+/** For all answers of a client. */
+const CALL_MS = 240_000
 /** How long to listen for an answer that must not come. */
 const SILENCE_MS = 700
 /** Two endpoints at random: that one stays away from 60 connections is a chance of 2^-59. */
@@ -63,10 +66,14 @@ export async function runConfiguration(run: SuiteRun): Promise<CaseResult[]> {
     await Promise.all(
       (Object.keys(clients) as Source[]).map(async (source) => {
         const mine = asked.filter((one) => one.case.from === source)
-        const answers = await clients[source].run(probeAll, {
-          probes: mine.map((one) => probeOf(one)),
-          atOnce: AT_ONCE,
-        })
+        const answers = await clients[source].run(
+          probeAll,
+          {
+            probes: mine.map((one) => probeOf(one)),
+            atOnce: AT_ONCE,
+          },
+          CALL_MS,
+        )
         for (const [index, one] of mine.entries()) {
           const said = answers[index] ?? []
           const expect = adapted(one.expect, mode)
