@@ -173,11 +173,15 @@ t.test('says that a connect is silent, and waits for it', async (t) => {
 
 t.test('gives a client back that an endpoint did not want', async (t) => {
   const { events, pump, host, port } = startPump(t)
-  const rude = await startServer(t, host, (socket) => socket.resetAndDestroy())
+  // Only once the pump has seen the connect: a reset that comes first is a failed connect.
+  const taken: Socket[] = []
+  const rude = await startServer(t, host, (socket) => taken.push(socket))
   const client = connect(port, host)
   const [slot] = await events.next('accepted')
   pump.connect(slot as number, target(rude))
   await events.next('connected')
+  while (taken.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  taken[0]?.resetAndDestroy()
   t.same(await events.next('returned'), [slot])
   const failed = once(client, 'error')
   pump.reset(slot as number)
