@@ -21,38 +21,26 @@ function rowsAfter(mark, column, names) {
   })
 }
 
-const NFQUEUE = {
-  kernel: 'one DNAT rule of the kernel',
-  queue: 'a queue that decides nothing',
-  'iptables-1000': "kube-proxy's rules, 1,000 Services",
-  'nfqueue-2': 'nfqueue, 2 endpoints',
-  'nfqueue-250000': 'nfqueue, 250,000 endpoints',
-}
-const USERSPACE = {
+const NAMES = {
   direct: 'no proxy',
-  'kernel DNAT': 'one DNAT rule of the kernel',
-  HAProxy: 'HAProxy',
-  'nginx stream': 'nginx stream',
-  'kube-sluice': 'userspace mode',
+  kernel: 'one DNAT rule of the kernel',
+  'iptables-1000': "kube-proxy's rules, 1,000 Services",
+  haproxy: 'HAProxy',
+  nginx: 'nginx stream',
+  socat: 'socat',
+  userspace: 'userspace mode',
+  'nfqueue-2': 'nfqueue mode',
+  'nftables-2': 'nftables mode',
+  'our-iptables-2': 'iptables mode',
 }
+const MARK = '### All of them on an idle machine'
 const svg = spanChart({
-  title: 'Median, least and most of the rounds. Compare within a group only',
+  title: 'Median, least and most of the rounds, all in one run on an idle machine',
   groups: [
+    { title: 'new connections a second', rows: rowsAfter(MARK, 'connections/s', NAMES) },
     {
-      title: 'nfqueue: new connections a second',
-      rows: rowsAfter('And all in one run', 'connections/s', NFQUEUE),
-    },
-    {
-      title: 'nfqueue: Gbit/s of four streams',
-      rows: rowsAfter('And all in one run', 'Gbit/s', NFQUEUE),
-    },
-    {
-      title: 'userspace: new connections a second',
-      rows: rowsAfter('### With the native thread', 'connections/s', USERSPACE),
-    },
-    {
-      title: 'userspace: Gbit/s of four streams',
-      rows: rowsAfter('### With the native thread', 'Gbit/s', USERSPACE),
+      title: 'Gbit/s of four streams',
+      rows: rowsAfter('A connect to a relay ends', 'Gbit/s', NAMES),
     },
   ],
 })

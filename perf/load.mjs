@@ -59,12 +59,23 @@ export function cpuSeconds(pids) {
   let [user, system] = [0, 0]
   for (const pid of pids) {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
-    const all = [pid, ...children.split(' ').filter(Boolean)]
-    for (const one of all) {
-      const fields = readFileSync(`/proc/${one}/stat`, 'utf8').split(') ')[1].split(' ')
+    // Parents last: a child that ends meanwhile is in their cutime by then.
+    for (const one of [...children.split(' ').filter(Boolean), String(pid)]) {
+      const fields = statOf(one)
+      if (fields === undefined) continue
       user += Number(fields[11]) + Number(fields[13])
       system += Number(fields[12]) + Number(fields[14])
     }
   }
   return { user: user / 100, system: system / 100, all: (user + system) / 100 }
+}
+
+/** What follows the name in /proc/PID/stat; undefined when the process has ended. */
+function statOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
+  } catch (error) {
+    if (error.code === 'ENOENT' || error.code === 'ESRCH') return undefined
+    throw error
+  }
 }

@@ -22,6 +22,10 @@ export const METRIC_TABLE = {
   kube_sluice_build_info: gauge('1; the version is its label', ['version']),
   kube_sluice_proxy_mode: gauge('1 for the mode in force', ['mode']),
   kube_sluice_mode_switches_total: counter('Switches between deciding per connection and rules'),
+  kube_sluice_mode_last_switch_timestamp_seconds: gauge(
+    'When the last of these switches was, in Unix time, and why; one series at most',
+    ['from', 'to', 'reason'],
+  ),
   kube_sluice_mode_threshold: gauge('Load above which rules take over', ['load']),
   kube_sluice_mode_load: gauge('The same load as it was measured last', ['load']),
   kube_sluice_syncs_total: counter('Syncs of the datapath', ['result']),

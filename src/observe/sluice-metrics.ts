@@ -108,8 +108,13 @@ function addHealth(text: MetricText, health: HealthTotals): void {
   text.add('kube_sluice_ejections_total', health.ejections)
 }
 
-function addAuto(text: MetricText, { switches, thresholds }: AutoStatus): void {
+function addAuto(text: MetricText, { switches, lastSwitch, thresholds }: AutoStatus): void {
   text.add('kube_sluice_mode_switches_total', switches)
+  if (lastSwitch !== undefined) {
+    const { at, from, to, reason } = lastSwitch
+    const name = 'kube_sluice_mode_last_switch_timestamp_seconds'
+    text.add(name, Date.parse(at) / 1000, { from, to, reason })
+  }
   for (const { of: load, limit, value } of thresholds) {
     text.add('kube_sluice_mode_threshold', limit, { load })
     if (value !== undefined) text.add('kube_sluice_mode_load', value, { load })

@@ -189,6 +189,10 @@ async function saysWhy(t: Test, cluster: TestCluster, proxy: Proxy): Promise<voi
   const metrics = await ask('/metrics')
   t.match(metrics, /kube_sluice_proxy_mode\{mode="nftables"\} 1/)
   t.match(metrics, /kube_sluice_mode_switches_total 1/)
+  t.match(
+    metrics,
+    /kube_sluice_mode_last_switch_timestamp_seconds\{.*to="nftables",reason=".+"\} 1/,
+  )
   t.match(metrics, /kube_sluice_mode_threshold\{load="servicePorts"\} 8/)
   t.match(metrics, /kube_sluice_mode_load\{load="servicePorts"\} 10/)
   t.match(proxy.log(), /"msg":"mode switched"/)

@@ -2,6 +2,7 @@ import t from 'tap'
 import { ClusterState } from '../../src/model/cluster-state.js'
 import { METRIC_TABLE } from '../../src/observe/metric-table.js'
 import { sluiceMetrics, type SluiceMetricInputs } from '../../src/observe/sluice-metrics.js'
+import type { AutoStatus } from '../../src/observe/status.js'
 import { Traffic } from '../../src/observe/traffic.js'
 import { endpointSlice, service } from '../fixtures/objects.js'
 
@@ -126,6 +127,40 @@ t.test('verdict latency is a cumulative histogram', async (t) => {
   t.match(text, 'kube_sluice_queue_dropped_total{queue="1075",reason="buffer"} 3\n')
   t.match(text, 'kube_sluice_verdicts_total{verdict="steered"} 6\n')
 })
+
+t.test(
+  'the automatic switch: thresholds, loads, and the last switch with its reason',
+  async (t) => {
+    const auto: AutoStatus = {
+      deciding: 'nfqueue',
+      fallback: 'nftables',
+      thresholds: [
+        { of: 'servicePorts', limit: 8, returnLimit: 6, value: 10 },
+        { of: 'connectionsPerSecond', limit: 100, returnLimit: 80, value: undefined },
+      ],
+      switches: 3,
+      lastSwitch: {
+        at: '2026-01-01T00:00:00.500Z',
+        from: 'nfqueue',
+        to: 'nftables',
+        reason: '10 Service ports, above 8',
+      },
+    }
+    const text = sluiceMetrics(inputs({ auto }))
+    const labels = 'from="nfqueue",to="nftables",reason="10 Service ports, above 8"'
+    for (const line of [
+      'kube_sluice_mode_switches_total 3',
+      `kube_sluice_mode_last_switch_timestamp_seconds{${labels}} 1767225600.5`,
+      'kube_sluice_mode_threshold{load="connectionsPerSecond"} 100',
+      'kube_sluice_mode_load{load="servicePorts"} 10',
+    ]) {
+      t.ok(text.split('\n').includes(line), line)
+    }
+    t.notMatch(text, 'kube_sluice_mode_load{load="connectionsPerSecond"}')
+    const never = sluiceMetrics(inputs({ auto: { ...auto, lastSwitch: undefined } }))
+    t.notMatch(never, 'last_switch')
+  },
+)
 
 t.test('every line is of the table, with its labels, and is well formed', async (t) => {
   const text = sluiceMetrics(inputs({ boundsHit: { 'a"b\\c\nd': 1 } }))
