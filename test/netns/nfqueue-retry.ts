@@ -106,6 +106,12 @@ t.test('connections that nobody takes', { skip: rootOnly, timeout: 170_000 }, as
     t.equal(exhausted, 0)
   })
 
+  await t.test('a connect that was refused is not open', async () => {
+    await proxy.until('none open', ({ services }) =>
+      services.every(({ activeConnections }) => activeConnections === 0),
+    )
+  })
+
   await t.test('the address of the client is kept when it is sent again', async (t) => {
     // Local policy: no masquerade. Some of these were refused by pod 3 at first.
     for (let i = 0; i < 6; i++) {

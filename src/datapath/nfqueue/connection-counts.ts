@@ -9,12 +9,15 @@
  *   SYN_SENT .. ESTABLISHED --FIN--> FIN_WAIT --> .. --> CLOSE     out at FIN_WAIT, which comes once
  *              \-----------RST-----------------------> CLOSE       out at CLOSE without a FIN before
  *              \-----------time-out------------------> destroyed   out at the destruction, by its state
+ *   SYN_SENT --RST before any answer-------------> destroyed   out at the destruction: the kernel removes
+ *                                                              the entry at once, and tells of no CLOSE
+ *                                                              (nf_conntrack_proto_tcp.c)
  *
  * While a dump is under way, connections come and go: which of them are in it, nobody can tell by
  * order. So it is collected by 5-tuple, and what an event has said of one stands against the dump.
  * The old counts are in force until it ends; then the new ones are exact.
  */
-import { ConntrackType, ConntrackWord } from '../../packet/conntrack-word.js'
+import { ConntrackStatus, ConntrackType, ConntrackWord } from '../../packet/conntrack-word.js'
 import { type MarkLayout, slotOf } from '../../packet/mark-layout.js'
 import { IpProtocol } from '../../packet/packet-word.js'
 import { WordMap } from '../../packet/word-map.js'
@@ -104,15 +107,27 @@ function changeOf(records: Uint32Array, base: number): number {
   const type = records[base + ConntrackWord.type]
   if (type === ConntrackType.new) return 1
   const isTcp = records[base + ConntrackWord.protocol] === IpProtocol.tcp
-  if (type === ConntrackType.destroy) return !isTcp || isOpen(records, base) ? -1 : 0
+  if (type === ConntrackType.destroy) {
+    return !isTcp || isOpen(records, base) || isRefused(records, base) ? -1 : 0
+  }
   if (!isTcp) return 0
   const state = records[base + ConntrackWord.tcpState]
   if (state === TcpState.finWait) return -1
-  const hasFin = ((records[base + ConntrackWord.tcpFlags] ?? 0) & TCP_FLAG_CLOSE_INIT) !== 0
-  return state === TcpState.close && !hasFin ? -1 : 0
+  return state === TcpState.close && !hasFin(records, base) ? -1 : 0
 }
 
 function isOpen(records: Uint32Array, base: number): boolean {
   if (records[base + ConntrackWord.protocol] !== IpProtocol.tcp) return true
   return (records[base + ConntrackWord.tcpState] ?? 0) <= TcpState.established
+}
+
+/** Of an entry that is destroyed: reset before anything was answered, so that no event came for it before. */
+function isRefused(records: Uint32Array, base: number): boolean {
+  const isAnswered = ((records[base + ConntrackWord.status] ?? 0) & ConntrackStatus.seenReply) !== 0
+  const state = records[base + ConntrackWord.tcpState]
+  return state === TcpState.close && !isAnswered && !hasFin(records, base)
+}
+
+function hasFin(records: Uint32Array, base: number): boolean {
+  return ((records[base + ConntrackWord.tcpFlags] ?? 0) & TCP_FLAG_CLOSE_INIT) !== 0
 }

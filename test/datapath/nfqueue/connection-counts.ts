@@ -16,6 +16,7 @@ interface Connection {
   readonly slot?: number
   readonly client?: number
   readonly protocol?: number
+  readonly isAnswered?: boolean
 }
 
 class Bench {
@@ -94,6 +95,15 @@ t.test('a TCP connection is counted out exactly once', async (t) => {
     }
     t.strictSame(bench.told, ['+3', '+3', '-3'], name)
   }
+})
+
+t.test('a connect that is refused is counted out when its entry goes', async (t) => {
+  // The kernel removes it at once, and tells of no CLOSE before.
+  const bench = new Bench()
+  bench.tell(isNew, { isAnswered: false }, synSent)
+  bench.tell(destroy, { isAnswered: false }, close)
+  t.strictSame(bench.told, ['+3', '-3'])
+  t.equal(bench.open[3], 0)
 })
 
 t.test('a UDP or SCTP flow is open while it has an entry', async (t) => {
