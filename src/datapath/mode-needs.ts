@@ -42,6 +42,15 @@ export function familiesOf(kernel: KernelCapabilities, mode: RuleMode): IpFamily
   return missingOf(kernel, IPV6_NEEDS[mode]).length === 0 ? ['IPv4', 'IPv6'] : ['IPv4']
 }
 
+/** How the nfqueue mode translates where it works: as is wanted, else by nftables if the kernel can. */
+export function steeringDnat(
+  wanted: 'auto' | 'nftables' | 'iptables',
+  kernel: KernelCapabilities,
+): 'nftables' | 'iptables' {
+  if (wanted !== 'auto') return wanted
+  return missingOf(kernel, MODE_NEEDS.nftables).length === 0 ? 'nftables' : 'iptables'
+}
+
 /** Of each need that nothing meets, all alternatives. */
 export function missingOf(
   kernel: KernelCapabilities,

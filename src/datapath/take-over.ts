@@ -2,6 +2,7 @@
 import { capabilityOf, type KernelCapabilities } from '../kernel/probe-capability.js'
 import { iptablesTool } from '../kernel/iptables.js'
 import type { RunConfig } from '../config/run-config.js'
+import { steeringDnat } from './mode-needs.js'
 import type { OwnPart } from './other-modes.js'
 import type { ModeContext, ModeStatus, RunningMode } from './running-mode.js'
 
@@ -71,16 +72,10 @@ export function ownParts(
       // Its VIPs are local addresses too.
       if (capture === 'tproxy') own.add('anyip')
     } else own.add(one)
-    if (one === 'nfqueue') own.add(translationOf(config, kernel))
+    if (one === 'nfqueue') own.add(steeringDnat(config.nfqueue.dnat, kernel))
     // Its VIPs are local routes where the kernel has no dummy devices.
     if (one === 'ipvs' && !capabilityOf(kernel, 'dummy devices').usable) own.add('anyip')
   }
   if (auto !== undefined) own.add('auto')
   return own
-}
-
-/** As chooseDnat() of the nfqueue mode, which has started. */
-function translationOf({ nfqueue }: RunConfig, kernel: KernelCapabilities): OwnPart {
-  if (nfqueue.dnat !== 'auto') return nfqueue.dnat
-  return capabilityOf(kernel, 'nftables nat maps').usable ? 'nftables' : 'iptables'
 }

@@ -15,7 +15,7 @@ import { SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
-import { missingOf, MODE_NEEDS } from '../mode-needs.js'
+import { missingOf, MODE_NEEDS, steeringDnat } from '../mode-needs.js'
 import { AFFINITY_MAP } from '../nftables/affinity-rules.js'
 import { layoutOptionsReader } from '../nftables/layout-options.js'
 import { NetlinkElementLoader } from '../nftables/netlink-loader.js'
@@ -132,6 +132,5 @@ export function chooseDnat({ nfqueue }: RunConfig, kernel: KernelCapabilities): 
       `${what} cannot work here, it misses ${lines.join(', ')}; use ${isWanted ? '--nfqueue-dnat auto' : '--proxy-mode userspace'}`,
     )
   }
-  if (nfqueue.dnat !== 'auto') return nfqueue.dnat
-  return missingOf(kernel, MODE_NEEDS.nftables).length === 0 ? 'nftables' : 'iptables'
+  return steeringDnat(nfqueue.dnat, kernel)
 }
