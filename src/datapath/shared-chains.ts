@@ -8,7 +8,7 @@
  */
 import type { IpFamily } from '../lib/ip-address.js'
 import { type RunCommand, runChecked } from '../kernel/command.js'
-import { restoreRules } from '../kernel/iptables.js'
+import { renderChainRemoval, restoreRules } from '../kernel/iptables.js'
 import { chainsIn, jumpOf, reachableChains } from './iptables/chain-graph.js'
 import { PORT_CHAIN_PATTERN } from './iptables/names.js'
 import { IPTABLES_CHAINS } from './iptables/remove-rules.js'
@@ -66,13 +66,7 @@ export function leftChains(
     })
     if (chains.length + jumps.length === 0) continue
     removed.push(...chains.map((name) => `${table}/${name}`))
-    text += [
-      `*${table}`,
-      ...chains.map((name) => `:${name} - [0:0]`),
-      ...jumps.map((jump) => jump.replace(/^-A/, '-D')),
-      ...chains.map((name) => `-X ${name}`),
-      'COMMIT\n',
-    ].join('\n')
+    text += renderChainRemoval(table, chains, jumps)
   }
   return { text, removed }
 }

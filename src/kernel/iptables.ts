@@ -86,6 +86,24 @@ export function renderRemoval(
   ])
 }
 
+/**
+ * The text that empties chains of a table, takes away rules that lead to them (as iptables-save prints
+ * them, `-A CHAIN ...`), and deletes the chains; all are emptied before one goes, as they lead to each other.
+ */
+export function renderChainRemoval(
+  table: string,
+  chains: readonly string[],
+  jumps: readonly string[] = [],
+): string {
+  return [
+    `*${table}`,
+    ...chains.map((name) => `:${name} - [0:0]`),
+    ...jumps.map((rule) => rule.replace(/^-A/, '-D')),
+    ...chains.map((name) => `-X ${name}`),
+    'COMMIT\n',
+  ].join('\n')
+}
+
 /** Loads such a text. Throws SluiceError ERR_TOOL. */
 export async function restoreRules(run: RunCommand, tool: string, text: string): Promise<void> {
   await runChecked(run, `${tool}-restore`, ['--noflush', ...LOCK_WAIT], text)

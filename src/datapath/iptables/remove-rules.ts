@@ -4,7 +4,7 @@
  * too stays, with what is in it.
  */
 import { type RunCommand, runChecked } from '../../kernel/command.js'
-import { listRules, restoreRules } from '../../kernel/iptables.js'
+import { listRules, renderChainRemoval, restoreRules } from '../../kernel/iptables.js'
 import { CANARY_CHAIN, CANARY_RULE, CANARY_TABLES } from './base-rules.js'
 import { PORT_CHAIN_PATTERN } from './names.js'
 
@@ -56,13 +56,7 @@ export async function removeIptablesRules(
     const isOurs = saved.includes(OUR_COMMENT)
     if (chains.length === 0 || isOurs !== (whose === 'ours')) continue
     removed.push(...chains.map((chain) => `${table}/${chain}`))
-    text += [
-      `*${table}`,
-      ...chains.map((chain) => `:${chain} - [0:0]`),
-      ...jumps.map((jump) => jump.replace(/^-A/, '-D')),
-      ...chains.map((chain) => `-X ${chain}`),
-      'COMMIT\n',
-    ].join('\n')
+    text += renderChainRemoval(table, chains, jumps)
   }
   if (text !== '') await restoreRules(run, tool, text)
   return removed

@@ -4,7 +4,12 @@
  */
 import { messageOf } from '../../lib/errors.js'
 import type { RunCommand } from '../../kernel/command.js'
-import { type IptablesChain, renderChains, restoreRules } from '../../kernel/iptables.js'
+import {
+  type IptablesChain,
+  renderChainRemoval,
+  renderChains,
+  restoreRules,
+} from '../../kernel/iptables.js'
 import { hasChains, missingJumps, readSavedRules } from '../../kernel/saved-rules.js'
 import { PORT_CHAIN_PATTERN } from '../iptables/names.js'
 
@@ -64,17 +69,10 @@ export class RuleTable {
     }
   }
 
-  /** All are emptied before one goes: they lead to each other. */
   async #remove(stale: readonly string[]): Promise<readonly string[]> {
     if (stale.length === 0) return []
-    const lines = [
-      '*nat',
-      ...stale.map((name) => `:${name} - [0:0]`),
-      ...stale.map((name) => `-X ${name}`),
-      'COMMIT',
-    ]
     try {
-      await this.#restore(lines.map((line) => `${line}\n`).join(''))
+      await this.#restore(renderChainRemoval('nat', stale))
       return []
     } catch (error) {
       return [`chains that are not needed any more stay: ${messageOf(error)}`]

@@ -6,20 +6,10 @@ import { IptablesProxier } from '../../../src/datapath/iptables/iptables-proxier
 import { LARGE_CLUSTER_ENDPOINTS } from '../../../src/datapath/iptables/ruleset.js'
 import { NO_RULE_METRICS } from '../../../src/observe/rule-metrics.js'
 import { endpoint, portState, servicePort, snapshotOf } from '../../fixtures/endpoint.js'
+import { RULESET_OPTIONS } from '../../fixtures/ruleset-options.js'
 import { FakeClock } from '../../fixtures/fake-clock.js'
 
 const HOUR_MS = 3_600_000
-const OPTIONS = {
-  family: 'IPv4',
-  masqueradeBit: 14,
-  masqueradeAll: false,
-  pods: undefined,
-  nodePortAddresses: 'all',
-  localhostNodePorts: false,
-  nodeIps: [],
-  randomFully: true,
-  passesInvalid: false,
-} as const
 
 /** Knows which rules of built-in chains and canaries are there; takes every restore. */
 class FakeTools {
@@ -63,7 +53,7 @@ function setUp() {
     families: ['IPv4'],
     rulesOf: () =>
       new FamilyRules({ run: tools.run, clock, warn, tool: 'iptables', metrics: NO_RULE_METRICS }),
-    optionsOf: () => OPTIONS,
+    optionsOf: () => RULESET_OPTIONS,
     deleteStaleFlows: async () => undefined,
     warn,
   })

@@ -4,18 +4,7 @@ import { steppedText } from '../../../src/datapath/iptables/restore-steps.js'
 import { restoreText } from '../../../src/datapath/iptables/restore-text.js'
 import { fullPlan, rulesetOf } from '../../../src/datapath/iptables/ruleset.js'
 import { endpoint, portState, servicePort, snapshotOf } from '../../fixtures/endpoint.js'
-
-const OPTIONS = {
-  family: 'IPv4',
-  masqueradeBit: 14,
-  masqueradeAll: false,
-  pods: undefined,
-  nodePortAddresses: 'all',
-  localhostNodePorts: false,
-  nodeIps: [],
-  randomFully: true,
-  passesInvalid: false,
-} as const
+import { RULESET_OPTIONS } from '../../fixtures/ruleset-options.js'
 
 /** So many Services of two endpoints, with a node port. */
 function planOf(services: number) {
@@ -29,7 +18,7 @@ function planOf(services: number) {
       [1, 2].map((net) => endpoint(`10.24${net}.${i >> 8}.${i & 255}`, 80)),
     ),
   )
-  const plan = fullPlan(rulesetOf(snapshotOf(states), OPTIONS))
+  const plan = fullPlan(rulesetOf(snapshotOf(states), RULESET_OPTIONS))
   return { ...plan, nat: { ...plan.nat, stale: ['KUBE-SEP-AAAAAAAAAAAAAAAA'] } }
 }
 
