@@ -31,43 +31,15 @@ export function barChart({ title, note, groups }) {
     }
     y += 8
   }
-  return page(parts, y, note)
+  parts.push(text(12, y + 16, note, 'font-size="11"'))
+  return page(parts, y + 28)
 }
 
-/**
- * Bars from 0 on, one colour for ours and one for others, with a line at 1.
- * @param {{ title: string, note: string, groups: readonly { title: string,
- *   rows: readonly { label: string, ratio: number, isOurs: boolean }[] }[] }} chart
- */
-export function ratioChart({ title, note, groups }) {
-  const most = Math.max(1, ...groups.flatMap(({ rows }) => rows.map(({ ratio }) => ratio)))
-  const length = (value) => ((WIDTH - LABEL - 60) * value) / most
-  const parts = [text(12, 20, title, 'font-weight="bold"')]
-  let y = 32
-  for (const group of groups) {
-    parts.push(text(12, y + 18, group.title, 'font-style="italic"'))
-    y += HEAD
-    const top = y
-    for (const { label, ratio, isOurs } of group.rows) {
-      parts.push(text(LABEL - 8, y + 13, label, 'text-anchor="end"'))
-      parts.push(bar(y, length(ratio), isOurs ? DARK : LIGHT))
-      parts.push(text(LABEL + length(ratio) + 6, y + 13, ratio.toFixed(2), ''))
-      y += ROW
-    }
-    const x = (LABEL + length(1)).toFixed(1)
-    parts.push(`<line x1="${x}" y1="${top}" x2="${x}" y2="${y}" stroke="#888888"/>`)
-    y += 8
-  }
-  return page(parts, y, note)
-}
-
-/** The parts upon white, with a note below them. */
-function page(parts, y, note) {
-  const height = y + 28
-  const body = [...parts, text(12, y + 16, note, 'font-size="11"')]
+/** The parts upon white. */
+function page(parts, height) {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
 <rect width="${WIDTH}" height="${height}" fill="#ffffff"/>
-${body.join('\n')}
+${parts.join('\n')}
 </svg>
 `
 }
@@ -100,18 +72,13 @@ export function spanChart({ title, groups }) {
       const middle = y + ROW / 2
       parts.push(
         text(SPAN_LABEL - 8, y + 13, row.label, 'text-anchor="end"'),
-        `<rect x="${SPAN_LABEL}" y="${y + 3}" width="${(place(row.median) - SPAN_LABEL).toFixed(1)}" height="${ROW - 6}" fill="#8fb8de"/>`,
-        `<path d="M${place(row.least).toFixed(1)} ${middle}H${place(row.most).toFixed(1)}" stroke="#1f5f99" stroke-width="2"/>`,
+        `<rect x="${SPAN_LABEL}" y="${y + 3}" width="${(place(row.median) - SPAN_LABEL).toFixed(1)}" height="${ROW - 6}" fill="${LIGHT}"/>`,
+        `<path d="M${place(row.least).toFixed(1)} ${middle}H${place(row.most).toFixed(1)}" stroke="${DARK}" stroke-width="2"/>`,
         text(place(row.most) + 6, y + 13, String(row.median), ''),
       )
       y += ROW
     }
     y += 8
   }
-  const height = y + 8
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
-<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>
-${parts.join('\n')}
-</svg>
-`
+  return page(parts, y + 8)
 }

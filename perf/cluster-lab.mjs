@@ -1,36 +1,23 @@
 /** What the scenarios with the tests' API server share: it, the proxy, and who watches the kernel. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { NetworkNamespaces } from '../dist/kernel/netns.js'
 import { compileFixture } from './compile-fixture.mjs'
+import { inPlace, ROOT } from './place.mjs'
 
-const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+const MAIN = join(ROOT, 'dist/cli/main.js')
 const FIRST_SYNC_MS = 170_000
 
 /**
- * Runs the work with a namespace and a folder that end with it: `{ namespaces, node, folder }`.
- * @returns {Promise<number>} exit status
+ * Runs the work on a namespace that is a node: `{ namespaces, node, folder }`; see inPlace().
+ * @returns {Promise<number>} exit status: what the work returns
  */
-export async function inNode(work) {
-  if (process.getuid?.() !== 0) {
-    console.error('perf: network namespaces need root')
-    return 1
-  }
-  const folder = mkdtempSync(join(tmpdir(), 'kube-sluice-perf-'))
-  const namespaces = new NetworkNamespaces(`ks-perf-${process.pid}`)
-  try {
-    const node = await namespaces.add('node')
-    await namespaces.configure(node, ['link set lo up'])
-    return await work({ namespaces, node, folder })
-  } finally {
-    await namespaces.close()
-    rmSync(folder, { recursive: true, force: true })
-  }
+export function inNode(work) {
+  return inPlace(async ({ namespaces, folder }) => {
+    return work({ namespaces, node: await namespaces.add('node'), folder })
+  })
 }
 
 /** Of the options that these scenarios have in common. */

@@ -16,7 +16,7 @@ export const MANY_CONNECTIONS = {
 
 /**
  * Runs `body({ namespaces, folder })` and clears up after it.
- * @returns {Promise<number>} exit status
+ * @returns {Promise<number>} exit status: what the body returns, if anything
  */
 export async function inPlace(body) {
   if (process.getuid?.() !== 0) {
@@ -35,8 +35,7 @@ export async function inPlace(body) {
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
   try {
-    await body({ namespaces, folder })
-    return 0
+    return (await body({ namespaces, folder })) ?? 0
   } finally {
     await namespaces.close()
     rmSync(folder, { recursive: true, force: true })

@@ -17,8 +17,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { isRecorderHere, startRecorder } from './profile/record.mjs'
 import { moveBytes, openConnections } from './load.mjs'
-import { listOf, measuredService, podConfig, service, slice } from './peers.mjs'
-import { compileLoad, inPlace, link, MANY_CONNECTIONS, output, ROOT } from './place.mjs'
+import { listOf, measuredService, service, slice } from './peers.mjs'
+import { compileLoad, inPlace, output, ROOT } from './place.mjs'
+import { clientNodeAndPods } from './pod-network.mjs'
 
 const PRELOAD = ['--require', join(ROOT, 'perf/profile/flush-before-exit.cjs')]
 /** The command of clinic, and words for node in front of the daemon's. */
@@ -60,7 +61,7 @@ async function profile(name, args) {
   }
   mkdirSync(RESULTS, { recursive: true })
   return inPlace(async (place) => {
-    const { client, node } = await setUp(place)
+    const { client, node } = await clientNodeAndPods(place, PODS)
     const manifests = writeManifests(place.folder, settings.endpoints)
     const run = await startDaemon(place, node, manifests, settings)
     console.error(`perf: ${settings.load} for ${settings.seconds} s, mode ${settings.mode}`)
@@ -112,31 +113,6 @@ function installClinic() {
 function perfMissing() {
   if (isRecorderHere()) return undefined
   return 'perf(1) is not here; Debian has it in the package linux-perf'
-}
-
-async function setUp({ namespaces, folder }) {
-  const client = await namespaces.add('client')
-  const node = await namespaces.add('node')
-  await namespaces.sysctl(client, MANY_CONNECTIONS)
-  await namespaces.sysctl(node, { ...MANY_CONNECTIONS, 'net.ipv4.ip_forward': '1' })
-  await link(namespaces, [client, 'eth0', '10.0.1.2/24'], [node, 'client', '10.0.1.1/24'])
-  await namespaces.configure(client, ['route add default via 10.0.1.1'])
-  await namespaces.configure(node, ['route add default via 10.0.1.2'])
-  for (const [index, ip] of PODS.entries()) {
-    const pod = await namespaces.add(`pod${index}`)
-    const gateway = ip.replace(/2$/, '1')
-    const ends = [
-      [pod, 'eth0', `${ip}/24`],
-      [node, `pod${index}`, `${gateway}/24`],
-    ]
-    await link(namespaces, ...ends)
-    await namespaces.configure(pod, [`route add default via ${gateway}`])
-    const config = join(folder, `pod${index}.conf`)
-    writeFileSync(config, podConfig(folder, `pod${index}`))
-    namespaces.spawn(pod, ['nginx', '-c', config], { stdio: 'ignore' })
-    namespaces.spawn(pod, ['iperf3', '-s', '-p', '5201'], { stdio: 'ignore' })
-  }
-  return { client, node }
 }
 
 /** The Service under load and others of 100 endpoints each; `turn(n)` moves one endpoint of these. */

@@ -11,24 +11,9 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { CONCURRENCY, cpuSeconds, moveBytes, openConnections } from '../load.mjs'
-import {
-  haproxyConfig,
-  nginxConfig,
-  kernelRules,
-  listOf,
-  measuredService,
-  podConfig,
-} from '../peers.mjs'
-import {
-  compileLoad,
-  eventually,
-  inPlace,
-  link,
-  loadRules,
-  MANY_CONNECTIONS,
-  output,
-  ROOT,
-} from '../place.mjs'
+import { haproxyConfig, nginxConfig, kernelRules, listOf, measuredService } from '../peers.mjs'
+import { compileLoad, eventually, inPlace, loadRules, output, ROOT } from '../place.mjs'
+import { clientNodeAndPods } from '../pod-network.mjs'
 import { alternate } from '../rounds.mjs'
 import { median, ratio, spread, table } from '../statistics.mjs'
 
@@ -58,23 +43,7 @@ export function run(args) {
 
 /** Namespaces, pods and contenders. */
 async function setUp(namespaces, folder, options) {
-  const client = await namespaces.add('client')
-  const node = await namespaces.add('node')
-  await namespaces.sysctl(client, MANY_CONNECTIONS)
-  await namespaces.sysctl(node, { ...MANY_CONNECTIONS, 'net.ipv4.ip_forward': '1' })
-  await link(namespaces, [client, 'eth0', '10.0.1.2/24'], [node, 'client', '10.0.1.1/24'])
-  await namespaces.configure(client, ['route add default via 10.0.1.1'])
-  await namespaces.configure(node, ['route add default via 10.0.1.2'])
-  for (const pod of PODS) {
-    const name = await namespaces.add(`pod${pod}`)
-    const ends = [`10.244.${pod}.2/24`, `10.244.${pod}.1/24`]
-    await link(namespaces, [name, 'eth0', ends[0]], [node, `pod${pod}`, ends[1]])
-    await namespaces.configure(name, [`route add default via 10.244.${pod}.1`])
-    const config = join(folder, `pod${pod}.conf`)
-    writeFileSync(config, podConfig(folder, `pod${pod}`))
-    namespaces.spawn(name, ['nginx', '-c', config], { stdio: 'ignore' })
-    namespaces.spawn(name, ['iperf3', '-s', '-p', '5201'], { stdio: 'ignore' })
-  }
+  const { client, node } = await clientNodeAndPods({ namespaces, folder }, POD_IPS)
   return {
     namespaces,
     client,
