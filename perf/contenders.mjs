@@ -5,6 +5,8 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { steppedText } from '../dist/datapath/iptables/restore-steps.js'
+import { restoreText } from '../dist/datapath/iptables/restore-text.js'
 import { kubeProxyRules } from './kube-proxy-rules.mjs'
 import { haproxyConfig, kernelRules, nginxConfig, queueRules } from './peers.mjs'
 import { compileLoad, loadRules } from './place.mjs'
@@ -21,9 +23,12 @@ export const POD_IPS = PODS.map((pod) => `10.244.${pod}.2`)
 export const CONTENDERS = {
   direct,
   kernel: kernelRule,
-  'iptables-1': iptables(1),
-  'iptables-1000': iptables(1000),
-  'iptables-10000': iptables(10_000),
+  'iptables-1': iptables('legacy', 1),
+  'iptables-1000': iptables('legacy', 1000),
+  'iptables-10000': iptables('legacy', 10_000),
+  'iptables-nft-1': iptables('nft', 1),
+  'iptables-nft-1000': iptables('nft', 1000),
+  'iptables-nft-10000': iptables('nft', 10_000),
   haproxy,
   nginx,
   socat,
@@ -49,7 +54,7 @@ function kernelRule(place, node, { vip }) {
   loadRules(node, ['nft', '-f', '-'], kernelRules(vip, POD_IPS))
 }
 
-function iptables(count) {
+function iptables(variant, count) {
   return (place, node, { vip }) => {
     const services = [
       { name: 'perf:http', vip, port: 80, endpoints: POD_IPS.map((ip) => `${ip}:8080`) },
@@ -63,8 +68,10 @@ function iptables(count) {
     }))
     const half = others.length >> 1
     const all = [...others.slice(0, half), ...services, ...others.slice(half)]
-    const rules = kubeProxyRules({ services: all, clusterCidr: '10.0.0.0/8' })
-    loadRules(node, ['iptables-legacy-restore', '--noflush'], rules)
+    const plan = kubeProxyRules({ services: all, clusterCidr: '10.0.0.0/8' })
+    // In one transaction the nft tool takes 74 s for 10,000 Services, in several 3 s.
+    const rules = variant === 'nft' ? steppedText(plan) : restoreText(plan)
+    loadRules(node, [`iptables-${variant}-restore`, '--noflush'], rules)
   }
 }
 
