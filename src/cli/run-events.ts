@@ -5,9 +5,14 @@ import { systemClock } from '../lib/clock.js'
 import { Events, type WriteEvent } from '../observe/events.js'
 import type { Logger } from '../observe/log.js'
 
+/** kube-proxy's words: who looks for them finds the nodes that still have the mode. */
+const IPVS_DEPRECATION =
+  'The ipvs proxier is now deprecated and may be removed in a future release.' +
+  " Please use 'nftables' instead."
+
 /** Makes them, and says the first: that the proxy starts on this node (reference 2.4). */
 export function createEvents(
-  { nodeName }: Pick<RunConfig, 'nodeName'>,
+  { nodeName, proxyMode }: Pick<RunConfig, 'nodeName' | 'proxyMode'>,
   log: Logger,
   writeEvent: WriteEvent | undefined,
 ): Events {
@@ -17,7 +22,10 @@ export function createEvents(
     wallClock: () => new Date(),
     uniqueText: () => randomBytes(8).toString('hex'),
   })
-  events.normal({ kind: 'Node', name: nodeName }, 'Starting', '', { action: 'StartKubeProxy' })
+  const node = { kind: 'Node', name: nodeName } as const
+  const details = { action: 'StartKubeProxy' }
+  events.normal(node, 'Starting', '', details)
+  if (proxyMode === 'ipvs') events.warn(node, 'IPVSDeprecation', IPVS_DEPRECATION, details)
   return events
 }
 

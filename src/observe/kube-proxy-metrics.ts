@@ -87,7 +87,7 @@ export class KubeProxyMetrics implements RuleMetrics {
   )
   readonly #localhostAccepted = this.#counter(
     'iptables_localhost_nodeports_accepted_packets_total',
-    'Packets to node ports on loopback addresses',
+    'First packets of connections to node ports on loopback addresses',
   )
   readonly #nftablesSyncFailures = this.#counter(
     `${SYNC}_nftables_sync_failures_total`,

@@ -1,10 +1,8 @@
 /** /metrics of the modes that write rules, against what is in the kernel. */
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 
 import type { Agent } from '../fixtures/agent.js'
+import { brittleTools } from '../fixtures/brittle-tools.js'
 import { hold, release, serveEcho } from '../fixtures/held-connections.js'
 import { metricsOf, untilMetrics } from '../fixtures/metrics.js'
 import { reach, serve } from '../fixtures/reach.js'
@@ -64,30 +62,13 @@ async function rulesInKernel(cluster: TestCluster, table: string): Promise<numbe
   return ours.filter((line) => !/-A KUBE-(PROXY-CANARY|FIREWALL) /.test(line)).length
 }
 
-/** An iptables-restore that fails for as long as there is a file `broken`. */
-function brittleTools(t: Test): { folder: string; break: (isBroken: boolean) => void } {
-  const folder = mkdtempSync(join(tmpdir(), 'kube-sluice-test-'))
-  t.teardown(() => {
-    rmSync(folder, { recursive: true })
-  })
-  const flag = join(folder, 'broken')
-  const tool = join(folder, 'iptables-restore')
-  const script = `[ -e ${flag} ] && { echo "line 1 failed" >&2; exit 1; }\nexec /usr/sbin/iptables-restore "$@"\n`
-  writeFileSync(tool, `#!/bin/sh\n${script}`)
-  chmodSync(tool, 0o755)
-  return {
-    folder,
-    break: (isBroken) => {
-      if (isBroken) writeFileSync(flag, '')
-      else rmSync(flag)
-    },
-  }
-}
-
 t.test('iptables', { skip: rootOnly, timeout: 170_000 }, async (t) => {
   const cluster = await twoPods(t)
   const { client } = cluster
-  const tools = brittleTools(t)
+  const tools = brittleTools()
+  t.teardown(() => {
+    tools.remove()
+  })
   cluster.write(manifests(cluster, [1]))
   const flags = ['--cluster-cidr', '10.244.0.0/16', '--proxy-mode', 'iptables']
   const proxy = await cluster.startPlainProxy(flags, [tools.folder])

@@ -51,12 +51,8 @@ async function withFallback(context: ModeContext, parts: Parts): Promise<Running
   const { config, clock, log, run, kernel } = context
   const { deciding, name, fallback } = parts
   const isStandby = deciding.handOver.standby === fallback
-  const rules = isStandby
-    ? undefined
-    : await RULES[fallback]({
-        ...context,
-        keptFlows: () => deciding.handOver.sessionDestinations(),
-      })
+  const keptFlows = () => deciding.handOver.sessionDestinations()
+  const rules = isStandby ? undefined : await RULES[fallback]({ ...context, keptFlows })
   const selector = new ModeSelector(config.auto)
   let lastSwitch: Switch | undefined
   let switches = 0
@@ -91,6 +87,7 @@ async function withFallback(context: ModeContext, parts: Parts): Promise<Running
     },
     ...(deciding.foresee && { foresee: deciding.foresee }),
     ...(deciding.relayed && { relayed: deciding.relayed }),
+    readCounters: async () => (datapath.usesRules ? rules?.readCounters?.() : undefined),
     openConnections: deciding.openConnections,
     onSynced: () => {
       deciding.onSynced()

@@ -21,6 +21,12 @@ export interface BaseJump {
 /** Shared with the kubelet: added to, never flushed, never removed. */
 export const KUBELET_CHAIN = 'KUBE-FIREWALL'
 
+/**
+ * Counts packets to node ports on loopback addresses: those of the node itself, past nat, so that the
+ * masquerade mark and what connection tracking remembers tell of them, whatever their number of ports.
+ */
+export const LOOPBACK_COUNTER = 'KUBE-SLUICE-LOCALHOST'
+
 /** Emptied by whoever flushes a table: its rule says that the table is as we left it. */
 export const CANARY_CHAIN = 'KUBE-PROXY-CANARY'
 export const CANARY_TABLES: readonly IptablesTable[] = ['mangle', 'nat', 'filter']
@@ -63,6 +69,19 @@ export function baseChains(options: RuleOptions): readonly BaseChain[] {
       ],
     },
     { table: 'nat', name: 'KUBE-MARK-MASQ', rules: [`-j MARK --or-mark ${mark}`] },
+    ...(servesLoopback(options)
+      ? [
+          {
+            table: 'filter' as const,
+            name: LOOPBACK_COUNTER,
+            rules: [
+              '-m comment --comment "counts packets to node ports on loopback addresses"' +
+                ` -m mark --mark ${mark}/${mark}` +
+                ' -m conntrack --ctstate DNAT --ctorigdst 127.0.0.0/8',
+            ],
+          },
+        ]
+      : []),
   ]
 }
 
@@ -74,14 +93,17 @@ export function nodePortJumps(options: RuleOptions): readonly string[] {
     return options.nodePortAddresses.map((ip) => `${note} -d ${ip} -j KUBE-NODEPORTS`)
   }
   const loopback = options.family === 'IPv4' ? '127.0.0.0/8' : '::1/128'
-  const isServed = options.family === 'IPv4' && options.localhostNodePorts
-  const except = isServed ? '' : ` ! -d ${loopback}`
+  const except = servesLoopback(options) ? '' : ` ! -d ${loopback}`
   return [`${note} -m addrtype --dst-type LOCAL${except} -j KUBE-NODEPORTS`]
 }
 
+function servesLoopback({ family, localhostNodePorts }: RuleOptions): boolean {
+  return family === 'IPv4' && localhostNodePorts
+}
+
 /** Nobody but this node itself may use its loopback addresses (kubernetes issue 90259). */
-export function loopbackGuard({ family, localhostNodePorts }: RuleOptions): string | undefined {
-  if (family !== 'IPv4' || !localhostNodePorts) return undefined
+export function loopbackGuard(options: RuleOptions): string | undefined {
+  if (!servesLoopback(options)) return undefined
   return (
     '-m comment --comment "block incoming localnet connections" -d 127.0.0.0/8 ! -s 127.0.0.0/8' +
     ' -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP'
@@ -105,7 +127,11 @@ export function baseJumps(options: RuleOptions): readonly BaseJump[] {
   const guards: BaseJump[] = (['INPUT', 'OUTPUT'] as const).map((hook) =>
     jump('filter', hook, ['', KUBELET_CHAIN], ''),
   )
+  const counter = 'kube-sluice: node ports on loopback addresses'
   return [
+    ...(servesLoopback(options)
+      ? [jump('filter', 'OUTPUT', [isNew, LOOPBACK_COUNTER], counter)]
+      : []),
     jump('filter', 'INPUT', [isNew, 'KUBE-EXTERNAL-SERVICES'], visible),
     jump('filter', 'FORWARD', [isNew, 'KUBE-EXTERNAL-SERVICES'], visible),
     jump('filter', 'INPUT', ['', 'KUBE-NODEPORTS'], 'kubernetes health check service ports'),

@@ -16,6 +16,7 @@ import {
   type BaseJump,
 } from './base-rules.js'
 import { staleChains } from './chain-graph.js'
+import type { PacketCounts } from './packet-counts.js'
 import { steppedText } from './restore-steps.js'
 import { isEmptyPlan, restoreText, ruleCount, type RestorePlan } from './restore-text.js'
 import {
@@ -33,6 +34,8 @@ export interface FamilyRulesOptions {
   readonly tool: string
   readonly clock: Pick<Clock, 'nowMs'>
   readonly metrics: RuleMetrics
+  /** Of the rules; absent: nobody reads them. */
+  readonly counts?: Pick<PacketCounts, 'whileWriting'> | undefined
   /** Jumps were put at the top of built-in chains: what stood there is below them now. */
   readonly onJumpsAdded?: () => void
   /** The rules in force serve; what nobody wants any more could not be looked for. */
@@ -80,7 +83,9 @@ export class FamilyRules {
     this.#loaded = undefined
     if (isFull) {
       await this.#ensureCanaries()
-      await this.#restore(await this.#takeOver(fullPlan(after)), after, 'full')
+      const plan = await this.#takeOver(fullPlan(after))
+      const write = () => this.#restore(plan, after, 'full')
+      await (this.#options.counts?.whileWriting(write) ?? write())
       this.#fullAtMs = nowMs
     } else {
       await this.#restore(partialPlan(before, after), after, 'partial')

@@ -5,7 +5,7 @@
  */
 import { type RunCommand, runChecked } from '../../kernel/command.js'
 import { listRules, renderChainRemoval, restoreRules } from '../../kernel/iptables.js'
-import { CANARY_CHAIN, CANARY_RULE, CANARY_TABLES } from './base-rules.js'
+import { CANARY_CHAIN, CANARY_RULE, CANARY_TABLES, LOOPBACK_COUNTER } from './base-rules.js'
 import { PORT_CHAIN_PATTERN } from './names.js'
 
 /** Chains of the mode that do not belong to a Service port, by table. */
@@ -18,6 +18,7 @@ export const IPTABLES_CHAINS: Readonly<Record<string, readonly string[]>> = {
     'KUBE-FORWARD',
     'KUBE-NODEPORTS',
     'KUBE-PROXY-FIREWALL',
+    LOOPBACK_COUNTER,
     CANARY_CHAIN,
   ],
 }

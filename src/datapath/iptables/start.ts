@@ -5,7 +5,6 @@ import { Netfilter } from '../../kernel/netfilter.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { Snapshot } from '../../model/snapshot.js'
-import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import { familiesOf, missingOf, MODE_NEEDS } from '../mode-needs.js'
 import { passesInvalid } from '../passes-invalid.js'
 import { snapshotLoopbackRouter } from '../route-loopback.js'
@@ -13,8 +12,8 @@ import { ruleModeStatus } from '../rule-mode-status.js'
 import type { ModeContext, RunningMode } from '../running-mode.js'
 import { reconcileFlows } from '../stale-flows.js'
 import { FamilyRules } from './family-rules.js'
-import { InvalidDrops } from './invalid-drops.js'
 import { IptablesProxier } from './iptables-proxier.js'
+import { PacketCounts } from './packet-counts.js'
 import { rulesetOptions } from './ruleset-options.js'
 
 /** @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help */
@@ -26,13 +25,21 @@ export function startIptables(context: ModeContext): RunningMode {
     log.warn(message)
   }
   const toolOf = (family: IpFamily): string => iptablesTool(family, kernel.iptablesVariant)
-  const drops = families.map((family) => new InvalidDrops(run, toolOf(family)))
+  const counts = new Map(
+    families.map((family) => {
+      const tool = toolOf(family)
+      return [family, new PacketCounts({ run, family, tool, metrics })] as const
+    }),
+  )
   const netfilter = new Netfilter()
   const proxier = new IptablesProxier({
     clock,
     families,
     warn,
-    rulesOf: (family) => new FamilyRules({ run, clock, warn, metrics, tool: toolOf(family) }),
+    rulesOf: (family) => {
+      const tool = toolOf(family)
+      return new FamilyRules({ run, clock, warn, metrics, tool, counts: counts.get(family) })
+    },
     optionsOf: (family, snapshot) =>
       rulesetOptions(family, config, {
         node: snapshot.node,
@@ -61,16 +68,10 @@ export function startIptables(context: ModeContext): RunningMode {
     },
     openConnections: () => 0,
     onSynced: () => undefined,
-    readCounters: () => accountDrops(drops, metrics),
+    readCounters: async () => {
+      for (const one of counts.values()) await one.account()
+    },
     status: ruleModeStatus('iptables'),
-  }
-}
-
-/** A tool that hangs leaves the counts as they were. */
-async function accountDrops(drops: readonly InvalidDrops[], metrics: RuleMetrics): Promise<void> {
-  for (const one of drops) {
-    const packets = await one.take().catch(() => 0)
-    metrics.packetsAccounted('ct_state_invalid_dropped_pkts', packets)
   }
 }
 

@@ -9,6 +9,7 @@ import type { IpFamily } from '../../lib/ip-address.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { Datapath, SyncResult } from '../datapath.js'
+import { hasUdpChange } from '../stale-flows.js'
 import { Verification } from '../userspace/capture-options.js'
 import { type DesiredState, desiredState, PartCache } from './desired-state.js'
 import type { IpvsFamily } from './ipvs-family.js'
@@ -20,6 +21,8 @@ export interface IpvsProxierOptions {
   readonly families: ReadonlyMap<IpFamily, IpvsFamily>
   /** Read anew at each sync: nothing tells of address changes. */
   readonly localAddresses: () => readonly LocalAddress[]
+  /** Deletes UDP entries of connection tracking that lead to endpoints that have gone (reference 1.8). */
+  readonly deleteStaleFlows: (family: IpFamily, snapshot: Snapshot) => Promise<unknown>
   readonly warn: (message: string) => void
 }
 
@@ -32,6 +35,8 @@ export class IpvsProxier implements Datapath {
   readonly #caches = { IPv4: new PartCache(), IPv6: new PartCache() }
   readonly #states = new Map<IpFamily, DesiredState>()
   #snapshot: Snapshot | undefined
+  /** The last one that is in force in both families. */
+  #inForce: Snapshot | undefined
   #cancelCheck: (() => void) | undefined
   /** The work that is under way: one thing at a time. */
   #queue: Promise<unknown> = Promise.resolve()
@@ -98,7 +103,20 @@ export class IpvsProxier implements Datapath {
       throw failures[0]
     }
     if (verify) this.#verification.done()
+    await this.#forgetFlows(snapshot)
     return { warnings }
+  }
+
+  async #forgetFlows(snapshot: Snapshot): Promise<void> {
+    const before = this.#inForce
+    this.#inForce = snapshot
+    for (const family of this.#options.families.keys()) {
+      if (!hasUdpChange(before, snapshot, family)) continue
+      // Servers are in force; an entry that stays costs its own flow only, and the next change tries again.
+      await this.#options.deleteStaleFlows(family, snapshot).catch((error: unknown) => {
+        this.#options.warn(`stale UDP flows could not be deleted: ${messageOf(error)}`)
+      })
+    }
   }
 
   #checkDrains(): void {

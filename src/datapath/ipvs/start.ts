@@ -7,6 +7,7 @@ import { SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { RunCommand } from '../../kernel/command.js'
 import { iptablesTool } from '../../kernel/iptables.js'
+import { Netfilter } from '../../kernel/netfilter.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import { capabilityOf, type KernelCapabilities } from '../../kernel/probe-capability.js'
 import type { Snapshot } from '../../model/snapshot.js'
@@ -14,6 +15,7 @@ import { selectEndpoints, vipsOf } from '../../model/vip.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import { Traffic } from '../../observe/traffic.js'
 import { familiesOf, missingOf, MODE_NEEDS } from '../mode-needs.js'
+import { reconcileFlows } from '../stale-flows.js'
 import { IpvsFamily } from './ipvs-family.js'
 import { IpvsProxier } from './ipvs-proxier.js'
 import { type IpvsSettings, ipvsSettings } from './ipvs-settings.js'
@@ -28,6 +30,8 @@ export interface IpvsContext {
   readonly clock: Clock
   readonly localAddresses: () => readonly LocalAddress[]
   readonly metrics: RuleMetrics
+  /** As in ModeContext. */
+  readonly keptFlows?: () => ReadonlySet<string>
   readonly log: {
     info(context: object, message: string): void
     warn(message: string): void
@@ -52,10 +56,18 @@ export async function startIpvs(context: IpvsContext) {
     { families, scheduler, device },
     'virtual servers only: the kernel picks endpoints, and no connect is tried again',
   )
-  const datapath = makeProxier(context, families, settings)
+  const netfilter = new Netfilter()
+  const proxier = makeProxier(context, { families, settings, netfilter })
   const traffic = new Traffic()
   return {
-    datapath,
+    datapath: {
+      sync: (snapshot: Snapshot) => proxier.sync(snapshot),
+      drain: () => proxier.drain(),
+      close: async () => {
+        await proxier.close()
+        netfilter.close()
+      },
+    },
     openConnections: () => 0,
     onSynced: () => undefined,
     status: (snapshot: Snapshot) => ({
@@ -73,10 +85,17 @@ export async function startIpvs(context: IpvsContext) {
 
 function makeProxier(
   context: IpvsContext,
-  families: readonly IpFamily[],
-  settings: IpvsSettings,
+  {
+    families,
+    settings,
+    netfilter,
+  }: {
+    readonly families: readonly IpFamily[]
+    readonly settings: IpvsSettings
+    readonly netfilter: Netfilter
+  },
 ): IpvsProxier {
-  const { config, kernel, run, clock, localAddresses, log, metrics } = context
+  const { config, kernel, run, clock, localAddresses, log, metrics, keptFlows } = context
   const Addresses = capabilityOf(kernel, 'dummy devices').usable
     ? DummyDeviceAddresses
     : LocalRouteAddresses
@@ -87,6 +106,8 @@ function makeProxier(
     warn: (message) => {
       log.warn(message)
     },
+    deleteStaleFlows: (family, snapshot) =>
+      reconcileFlows({ netfilter, clock, metrics, keptFlows }, family, snapshot),
     families: new Map(
       families.map((family) => [
         family,
