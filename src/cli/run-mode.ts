@@ -1,5 +1,6 @@
 /** The table of proxy modes: which `start` makes each, and what all of them are given. */
 import type { ProxyMode, RunConfig } from '../config/run-config.js'
+import type { SteeringWorker } from '../datapath/nfqueue/steering-spawn.js'
 import type { ModeContext, RunningMode } from '../datapath/running-mode.js'
 import { takingOver } from '../datapath/take-over.js'
 import { commandRunner } from '../kernel/command.js'
@@ -23,6 +24,12 @@ const MODES: Readonly<Record<ProxyMode, () => Promise<StartMode>>> = {
 
 export type ModeEvents = Pick<ModeContext, 'metrics' | 'onFailure' | 'onEjection' | 'onSwitch'>
 
+/** What is begun while the rest of the program is loaded. */
+export interface EarlyParts {
+  readonly probed: ProbedKernel
+  readonly steeringWorker?: Promise<SteeringWorker | undefined>
+}
+
 /**
  * Makes the mode of the configuration.
  * @throws SluiceError when it cannot start
@@ -30,14 +37,19 @@ export type ModeEvents = Pick<ModeContext, 'metrics' | 'onFailure' | 'onEjection
 export async function startMode(
   config: RunConfig,
   log: Logger,
-  { probed, ...events }: ModeEvents & { readonly probed: ProbedKernel },
+  { probed, steeringWorker, ...events }: ModeEvents & EarlyParts,
 ): Promise<RunningMode> {
   const { plugin: file } = config.balancers
-  const [start, kernel] = await Promise.all([MODES[config.proxyMode](), probed])
+  const [start, kernel, worker] = await Promise.all([
+    MODES[config.proxyMode](),
+    probed,
+    steeringWorker,
+  ])
   const plugin = file === undefined ? undefined : await loadBalancerPlugin(file)
   const context: ModeContext = {
     config,
     kernel,
+    steeringWorker: worker,
     plugin,
     run: commandRunner(),
     clock: systemClock,

@@ -21,13 +21,11 @@ import { StatusPage } from '../observe/status-page/status-page.js'
 import type { HealthMonitor } from '../policy/health/health-monitor.js'
 import { ServiceProxy, type SyncObservers } from '../sync/service-proxy.js'
 import { annotationReaders } from './annotation-readers.js'
-import { explainWith } from './explain-context.js'
-import type { ProbedKernel } from './probe-kernel.js'
 import { createEvents, switchTeller } from './run-events.js'
 import { createHealthMonitor, healthStatus, trafficReader } from './run-health.js'
 import { serveHttp, type RunHttp, type RunHttpContext } from './run-http.js'
 import { RunMetrics, type MetricsView } from './run-metrics.js'
-import { startMode } from './run-mode.js'
+import { type EarlyParts, startMode } from './run-mode.js'
 import { createSource, type RunSource } from './run-source.js'
 
 /** A relayed connection takes two descriptors, a VIP one. */
@@ -38,8 +36,8 @@ export interface RunContext {
   readonly signal: AbortSignal
   readonly log: Logger
   readonly version: string
-  /** Asked already for this configuration. */
-  readonly probed: ProbedKernel
+  /** Begun already for this configuration. */
+  readonly early: EarlyParts
   /** The settings in force, as they were written. */
   readonly options: () => ResolvedOptions
   /** Calls it whenever live options have changed in the configuration. */
@@ -80,14 +78,14 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
 /** Makes the parts and joins them. Several know each other, but nothing is called before the start. */
 async function assemble(
   config: RunConfig,
-  { log, version, options, probed }: RunContext,
+  { log, version, options, early }: RunContext,
   onFailure: (error: Error) => void,
 ) {
   const startedAt = new Date()
   const metrics = new RunMetrics(config, version, startedAt)
   const { source, writeEvent, watchCounts } = await createSource(config, version)
   const mode = await startMode(config, log, {
-    ...{ probed, onFailure },
+    ...{ ...early, onFailure },
     metrics: metrics.kubeProxy,
     onEjection: (...ejection) => {
       health.ejected(...ejection)
@@ -141,6 +139,8 @@ async function explainRunning(
 ): Promise<Explanation> {
   const { snapshot } = proxy
   const { mode: name, auto, traffic } = mode.status(snapshot)
+  // Few ever ask: it is not loaded before.
+  const { explainWith } = await import('./explain-context.js')
   const modeOf = (port: ServicePort | undefined): string =>
     auto !== undefined && port !== undefined && staysInUserspace(port) ? auto.deciding : name
   const explanation = await explainWith(

@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import { configFileText } from '../config/config-documents.js'
 import { loadRun, type LoadedRun } from '../config/load.js'
+import { spawnSteeringEarly } from '../datapath/nfqueue/steering-spawn.js'
 import { claimNode } from '../kernel/node-claim.js'
 import { setUpNode } from '../kernel/set-up-node.js'
 import { messageOf, SluiceError } from '../lib/errors.js'
@@ -59,13 +60,14 @@ async function runLasting(
   { signal, version, log }: Pick<StartRunContext, 'signal' | 'version'> & { readonly log: Logger },
 ): Promise<number> {
   const { config } = loaded
-  // The tools run while everything else is loaded.
+  // The tools run, and the steering thread loads its part, while everything else is loaded.
   const probed = probeKernel(config)
+  const steeringWorker = spawnSteeringEarly(config, probed)
   const { run } = await import('./run.js')
   const settings = new LiveOptions(words, loaded, log)
   try {
     return await run(config, {
-      ...{ signal, log, version, probed },
+      ...{ signal, log, version, early: { probed, steeringWorker } },
       options: () => settings.options,
       onReload: (listener) => {
         settings.onApplied(listener)

@@ -14,7 +14,9 @@ import { iptablesTool } from '../kernel/iptables.js'
 import type { IptablesChain } from '../kernel/iptables.js'
 import { localAddresses } from '../kernel/local-address.js'
 import { OwnedChains } from '../kernel/owned-chains.js'
+import { rememberLooks } from '../kernel/remembered-looks.js'
 import type { IpFamily } from '../lib/ip-address.js'
+import { together } from '../lib/together.js'
 import { LOAD_CHAIN } from './auto/connection-counter.js'
 import { ANY_STEERING, removeChains, removeTable } from './cleanup.js'
 import { type CleanupResult, CleanupSteps, readLegacyTables } from './cleanup-steps.js'
@@ -45,14 +47,20 @@ export interface OtherModes {
 }
 
 /** After a sync. What fails does not keep the rest from going. */
-export async function removeOtherModes(modes: OtherModes): Promise<CleanupResult> {
+export async function removeOtherModes(given: OtherModes): Promise<CleanupResult> {
   const steps = new CleanupSteps()
-  for (const family of FAMILIES) {
+  const modes = { ...given, run: rememberLooks(given.run) }
+  await together(FAMILIES, async (family) => {
     for (const tool of await otherTools(modes, family)) {
       await steps.attempt(() => removeFromOther(modes.run, tool, family))
     }
-    await removeFamily(modes, family, steps)
+  })
+  const sets = await setNames(modes.run)
+  // One after the other: they have a device in common.
+  for (const family of modes.own.has('ipvs') ? [] : FAMILIES) {
+    await steps.attempt(() => removeOtherIpvs(modes, family))
   }
+  await together(FAMILIES, (family) => removeFamily(modes, { family, sets, steps }))
   return steps.result()
 }
 
@@ -78,15 +86,19 @@ async function removeFromOther(run: RunCommand, tool: string, family: IpFamily):
   return removed
 }
 
+interface FamilySteps {
+  readonly family: IpFamily
+  /** Names of all that there are. */
+  readonly sets: ReadonlySet<string>
+  readonly steps: CleanupSteps
+}
+
 async function removeFamily(
   { run, toolOf, own }: OtherModes,
-  family: IpFamily,
-  steps: CleanupSteps,
+  { family, sets, steps }: FamilySteps,
 ): Promise<void> {
   const tool = toolOf(family)
   const named = (names: readonly string[]) => names.map((name) => `${tool} chain ${name}`)
-  const sets = await setNames(run)
-  if (!own.has('ipvs')) await steps.attempt(() => removeOtherIpvs({ run, tool, family, own }))
   const doomed = otherSets(own, family).filter((name) => sets.has(name))
   await steps.attempt(async () =>
     named(await new OwnedChains(run, tool).remove(otherChains(own, family))),
@@ -116,19 +128,12 @@ async function removeFamily(
   }
 }
 
-function removeOtherIpvs({
-  run,
-  tool,
-  family,
-  own,
-}: {
-  readonly run: RunCommand
-  readonly tool: string
-  readonly family: IpFamily
-  readonly own: ReadonlySet<OwnPart>
-}): Promise<readonly string[]> {
+function removeOtherIpvs(
+  { run, toolOf, own }: OtherModes,
+  family: IpFamily,
+): Promise<readonly string[]> {
   const ownAddresses = localAddresses().map(({ address }) => address)
-  const cleanup = { run, family, tools: [tool], ownAddresses }
+  const cleanup = { run, family, tools: [toolOf(family)], ownAddresses }
   if (!own.has('iptables')) return removeIpvs(cleanup)
   return removeIpvs({
     ...cleanup,

@@ -14,6 +14,7 @@ import type { RuleMetrics } from '../observe/rule-metrics.js'
 import type { BalancerPlugin } from '../policy/balancer/plugin.js'
 import type { Foreseen, NewConnection } from '../policy/endpoint-picker.js'
 import type { Datapath } from './datapath.js'
+import type { SteeringWorker } from './nfqueue/steering-spawn.js'
 
 /** Connections of one client that are told of. */
 export const MAX_RELAYED = 16
@@ -41,6 +42,8 @@ export interface ModeContext {
   readonly onEjection: (servicePortId: string, endpointId: string, isEjected: boolean) => void
   /** The mode has changed by itself; a line for an event on the node. */
   readonly onSwitch: (note: string) => void
+  /** The steering thread's worker, where it was started early. */
+  readonly steeringWorker?: SteeringWorker | undefined
   /** UDP destinations (`10.96.0.10:53`) whose connection-tracking entries a mode of rules leaves alone. */
   readonly keptFlows?: () => ReadonlySet<string>
 }
@@ -124,6 +127,8 @@ export interface HandOver {
    */
   take(takes: (port: ServicePort) => boolean, standbyServesOthers: boolean): void
   load(): LoadTotals
+  /** The steering thread's worker, where it was started early. */
+  readonly steeringWorker?: SteeringWorker | undefined
   /** UDP destinations (`10.96.0.10:53`) at which it has sessions. */
   sessionDestinations(): ReadonlySet<string>
 }

@@ -2,8 +2,9 @@
 import { capabilityOf, type KernelCapabilities } from '../kernel/probe-capability.js'
 import { iptablesTool } from '../kernel/iptables.js'
 import type { RunConfig } from '../config/run-config.js'
+import type { CleanupResult } from './cleanup-steps.js'
 import { steeringDnat } from './mode-needs.js'
-import type { OwnPart } from './other-modes.js'
+import type { OtherModes, OwnPart } from './other-modes.js'
 import type { ModeContext, ModeStatus, RunningMode } from './running-mode.js'
 
 export type TakeOverContext = Pick<ModeContext, 'config' | 'kernel' | 'run' | 'log'>
@@ -20,11 +21,12 @@ export function takingOver(mode: RunningMode, context: TakeOverContext): Running
       }),
       ...(datapath.reconfigure && { reconfigure: datapath.reconfigure.bind(datapath) }),
       sync: async (snapshot) => {
+        if (!isFirst) return datapath.sync(snapshot)
+        // It needs something of every mode, and is loaded while the tools of the sync run.
+        const removal = import('./other-modes.js')
         const result = await datapath.sync(snapshot)
-        if (isFirst) {
-          isFirst = false
-          await removeOthers(mode.status(snapshot), context)
-        }
+        isFirst = false
+        await removeOthers((await removal).removeOtherModes, mode.status(snapshot), context)
         return result
       },
       drain: (signal) => datapath.drain(signal),
@@ -34,11 +36,10 @@ export function takingOver(mode: RunningMode, context: TakeOverContext): Running
 }
 
 async function removeOthers(
+  removeOtherModes: (modes: OtherModes) => Promise<CleanupResult>,
   status: ModeStatus,
   { config, kernel, run, log }: TakeOverContext,
 ): Promise<void> {
-  // Loaded only now: it needs something of every mode.
-  const { removeOtherModes } = await import('./other-modes.js')
   const { removed, problems } = await removeOtherModes({
     run,
     toolOf: (family) => iptablesTool(family, kernel.iptablesVariant),

@@ -168,7 +168,7 @@ export async function removeEndpointChains(
   run: RunCommand,
   tool: string,
 ): Promise<readonly string[]> {
-  const { status, stdout } = await run(`${tool}-save`, ['-t', 'nat'])
+  const { status, stdout } = await run(`${tool}-save`, [])
   if (status !== 0) return []
   const chains = [...stdout.matchAll(/^:(KUBE-SLUICE-(?:ENDPOINTS|EP-\d+)) /gm)].map(
     ([, name = '']) => name,

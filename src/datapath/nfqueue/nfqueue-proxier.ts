@@ -162,7 +162,7 @@ export class NfqueueProxier implements Datapath {
     if (this.#isClosed) return { warnings: [] }
     const isVerifying = this.#verification.isDue()
     try {
-      const { warnings } = await this.#options.standby.sync(this.#inStandby(snapshot), isVerifying)
+      const warnings = await this.#prepare(snapshot, isVerifying)
       const changes = this.#changesTo(snapshot, isVerifying)
       await this.#assignSlots(changes)
       await this.#tellThread(changes)
@@ -210,6 +210,18 @@ export class NfqueueProxier implements Datapath {
     if (this.#isClosed) return
     this.#isClosed = true
     await this.#options.thread.stop()
+  }
+
+  /** The standby, and meanwhile the sets, which do not depend on it. Returns its warnings. */
+  async #prepare(snapshot: Snapshot, isVerifying: boolean): Promise<readonly string[]> {
+    let warnings: readonly string[] = []
+    const standby = async (): Promise<void> => {
+      const result = await this.#options.standby.sync(this.#inStandby(snapshot), isVerifying)
+      warnings = result.warnings
+    }
+    const sets = isVerifying ? [...this.#families.values()].map(({ set }) => set) : []
+    await together([standby, ...sets.map((set) => () => set.open())], (work) => work())
+    return warnings
   }
 
   #inStandby(snapshot: Snapshot): Snapshot {
@@ -359,8 +371,7 @@ export class NfqueueProxier implements Datapath {
       },
       family,
     )
-    // The set before the rules that name it.
-    if (isVerifying) await state.set.open()
+    // The set, which these rules name, has been opened.
     await state.chains.sync(chains, isVerifying)
     const generation = standby.generation(family)
     if (!standby.doesNat && state.raised !== generation) await state.chains.raise(chains)

@@ -19,6 +19,7 @@ import { familiesOf } from '../mode-needs.js'
 import type { LoadTotals } from '../running-mode.js'
 import { NfqueueProxier } from './nfqueue-proxier.js'
 import { STEERING_TOTALS, SteeringCounters, VERDICT_BUCKETS } from './steering-counters.js'
+import type { SteeringWorker } from './steering-spawn.js'
 import { SteeringThread } from './steering-thread.js'
 import { SynSender } from './syn-sender.js'
 import { chooseDnat, makeTranslation, type TranslationParts } from './translation.js'
@@ -34,6 +35,7 @@ export interface NfqueueContext {
     warn(message: string): void
   }
   readonly metrics: RuleMetrics
+  readonly steeringWorker?: SteeringWorker | undefined
   /** An endpoint does not take connections, or does so again. */
   readonly onEjection: (servicePortId: string, endpointId: string, isEjected: boolean) => void
   /** Steering has ended by itself; the standby serves from here on. */
@@ -70,6 +72,7 @@ export async function startNfqueue(context: NfqueueContext) {
       onEjection: context.onEjection,
       onFailure: context.onFailure,
     },
+    context.steeringWorker,
   )
   const started = { queueBufferBytes, eventBufferBytes, families, dnat }
   log.info(started, `first packets are steered; rules of ${dnat} serve the rest`)

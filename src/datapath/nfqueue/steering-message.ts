@@ -1,4 +1,6 @@
 /** What the main thread and the steering thread tell each other. */
+import type { MessagePort } from 'node:worker_threads'
+
 import type { ConnectionLine, ConnectionLogConfig } from '../../observe/connection-log.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import type { BalancerDefaults } from '../../policy/balancer/settings.js'
@@ -28,6 +30,12 @@ export interface SteeringThreadOptions {
   readonly wakeUpFd: number
   readonly connectionLog: ConnectionLogConfig
   readonly counters: SteeringCounterMemory
+}
+
+/** The first thing that its worker is told; all others come by the port. */
+export interface SteeringStart {
+  readonly options: SteeringThreadOptions
+  readonly port: MessagePort
 }
 
 /** To the steering thread, in order. */

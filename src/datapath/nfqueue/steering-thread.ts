@@ -1,11 +1,17 @@
 /** The steering thread as the main thread sees it: starts it, tells it of changes, ends it. */
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 
 import { SluiceError } from '../../lib/errors.js'
 import { WakeUp } from '../../kernel/wait.js'
 import type { ConnectionLine } from '../../observe/connection-log.js'
 import type { Foreseen, NewConnection } from '../../policy/endpoint-picker.js'
-import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './steering-message.js'
+import type {
+  SteeringMessage,
+  SteeringReport,
+  SteeringStart,
+  SteeringThreadOptions,
+} from './steering-message.js'
+import { spawnSteering, type SteeringWorker } from './steering-spawn.js'
 
 export interface SteeringThreadEvents {
   readonly onSyn: (syn: Uint8Array) => void
@@ -16,64 +22,58 @@ export interface SteeringThreadEvents {
   readonly onFailure: (error: Error) => void
 }
 
-/** What it makes and throws away is small; left to itself V8 takes 48 MiB for that. */
-const YOUNG_MIB = 12
 /** An answer takes microseconds; the largest change of all some hundred milliseconds. */
 const BARRIER_TIMEOUT_MS = 30_000
 /** Somebody waits for an explanation; without this part it is one, too. */
 const FORESEE_TIMEOUT_MS = 2000
 
 export class SteeringThread {
-  readonly #worker: Worker
   readonly #port: MessagePort
   readonly #wakeUp: WakeUp
   readonly #waiting = new Map<number, () => void>()
   readonly #foreseeing = new Map<number, (foreseen: Foreseen | undefined) => void>()
-  readonly #exited: Promise<void>
+  readonly #ended: Promise<Error>
   #nextId = 1
   #isStopping = false
 
   private constructor(
+    { worker, ended }: SteeringWorker,
     options: Omit<SteeringThreadOptions, 'wakeUpFd'>,
     events: SteeringThreadEvents,
     onReady: (report: SteeringReport & { type: 'ready' }) => void,
   ) {
     this.#wakeUp = new WakeUp()
+    this.#ended = ended
     const { port1, port2 } = new MessageChannel()
     this.#port = port1
     port1.unref()
-    this.#worker = new Worker(new URL('./steering-worker.js', import.meta.url), {
-      name: 'steering',
-      workerData: { options: { ...options, wakeUpFd: this.#wakeUp.fd }, port: port2 },
-      transferList: [port2],
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    })
-    this.#worker.on('message', (report: SteeringReport) => {
+    worker.on('message', (report: SteeringReport) => {
       if (report.type === 'ready') onReady(report)
       else this.#onReport(report, events)
     })
-    this.#worker.on('error', (error) => {
-      events.onFailure(error)
+    void ended.then((reason) => {
+      if (!this.#isStopping) events.onFailure(reason)
     })
-    this.#exited = new Promise((resolve) => {
-      this.#worker.once('exit', () => {
-        resolve()
-        if (!this.#isStopping) events.onFailure(new Error('the steering thread has ended'))
-      })
-    })
+    const start: SteeringStart = {
+      options: { ...options, wakeUpFd: this.#wakeUp.fd },
+      port: port2,
+    }
+    worker.postMessage(start, [port2])
   }
 
   /**
-   * Starts the thread; resolves when its queues are bound.
+   * Starts the thread, in a worker that may be there already; resolves when its queues are bound.
    * @throws SluiceError, e.g. when another process has the queues
    */
   static async start(
     options: Omit<SteeringThreadOptions, 'wakeUpFd'>,
     events: SteeringThreadEvents,
+    spawned: SteeringWorker = spawnSteering(),
   ): Promise<{ thread: SteeringThread; queueBufferBytes: number; eventBufferBytes: number }> {
     return new Promise((resolve, reject) => {
       let isReady = false
       const thread = new SteeringThread(
+        spawned,
         options,
         {
           ...events,
@@ -142,12 +142,12 @@ export class SteeringThread {
   /** Unbinds the queues and ends the thread. Idempotent. */
   async stop(): Promise<void> {
     if (this.#isStopping) {
-      await this.#exited
+      await this.#ended
       return
     }
     this.tell({ type: 'stop' })
     this.#isStopping = true
-    await this.#exited
+    await this.#ended
     this.#port.close()
     this.#wakeUp.close()
   }

@@ -2,7 +2,8 @@
  * The steering thread: a worker that puts the parts together and runs the loop. Started by
  * steering-thread.ts, and by nobody else.
  */
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { once } from 'node:events'
+import { parentPort, receiveMessageOnPort } from 'node:worker_threads'
 
 import { messageOf } from '../../lib/errors.js'
 import { systemClock } from '../../lib/clock.js'
@@ -26,16 +27,14 @@ import { SteeringCounters, Total } from './steering-counters.js'
 import { flowLog, SteeredLog } from './steered-log.js'
 import { SteeredConnections } from './steered-connections.js'
 import { SteeringLoop } from './steering-loop.js'
-import type { SteeringMessage, SteeringReport, SteeringThreadOptions } from './steering-message.js'
+import type { SteeringMessage, SteeringReport, SteeringStart } from './steering-message.js'
 import { answersQueueOf } from './steering-rules.js'
 import { VipTable } from './vip-table.js'
 
 const BATCH = 64
 
-const { options, port } = workerData as {
-  readonly options: SteeringThreadOptions
-  readonly port: MessagePort
-}
+if (parentPort === null) throw new TypeError('this is the steering thread of kube-sluice')
+const [{ options, port }] = (await once(parentPort, 'message')) as [SteeringStart]
 
 function report(message: SteeringReport): void {
   parentPort?.postMessage(message)
