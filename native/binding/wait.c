@@ -1,5 +1,7 @@
 #include "wait.h"
 
+#include <time.h>
+
 #include "../core/wait.h"
 #include "value.h"
 
@@ -25,6 +27,25 @@ static napi_value wait_readable(napi_env env, napi_callback_info info) {
   else
     napi_create_int32(env, ready, &result);
   return result;
+}
+
+/* readClock(into) - the time of CLOCK_MONOTONIC, in milliseconds, into the first place. */
+static napi_value read_clock(napi_env env, napi_callback_info info) {
+  napi_value argument;
+  napi_typedarray_type type = napi_int8_array;
+  size_t length = 0;
+  void *into = NULL;
+  struct timespec now;
+  if (!ks_read_arguments(env, info, 1, &argument))
+    return NULL;
+  if (napi_get_typedarray_info(env, argument, &type, &length, &into, NULL, NULL) != napi_ok ||
+      type != napi_float64_array || length == 0) {
+    ks_throw_argument(env, "into must be a Float64Array with a place");
+    return NULL;
+  }
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  *(double *)into = (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+  return NULL;
 }
 
 /* openEvent(): number - a descriptor that signalEvent makes readable and clearEvent unreadable. */
@@ -67,6 +88,7 @@ napi_status ks_binding_wait(napi_env env, napi_value exports) {
   const napi_property_attributes attributes = napi_enumerable;
   const napi_property_descriptor calls[] = {
       {"waitReadable", NULL, wait_readable, NULL, NULL, NULL, attributes, NULL},
+      {"readClock", NULL, read_clock, NULL, NULL, NULL, attributes, NULL},
       {"openEvent", NULL, open_event, NULL, NULL, NULL, attributes, NULL},
       {"signalEvent", NULL, signal_event, NULL, NULL, NULL, attributes, NULL},
       {"clearEvent", NULL, clear_event, NULL, NULL, NULL, attributes, NULL},

@@ -59,6 +59,8 @@ export interface QueueAddon {
   queueAnswer(queue: QueueHandle, records: Uint32Array, count: number): void
   /** Waits until one of at most 16 descriptors can be read: a bit for each; 0 after timeoutMs (-1: never). Blocks the thread. */
   waitReadable(fds: Int32Array, timeoutMs: number): number
+  /** Writes the time of CLOCK_MONOTONIC, in milliseconds, into the first place of `into`. */
+  readClock(into: Float64Array): void
   /** eventfd(2), non-blocking. */
   openEvent(): number
   /** Makes it readable. */

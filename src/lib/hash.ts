@@ -15,8 +15,23 @@ export function hashText(text: string, seed = 0): number {
 
 /** Spreads the bits of an integer: every bit of the result depends on every bit of it. */
 export function mixHash(value: number): number {
+  return mixBits(value) >>> 0
+}
+
+/**
+ * The same bits as a signed integer, as all that ends in `Bits` here: V8 puts a number from 2^31 on on
+ * the heap where a function returns it, and a signed one never.
+ */
+export function mixBits(value: number): number {
   let hash = value
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-  return (hash ^ (hash >>> 16)) >>> 0
+  return hash ^ (hash >>> 16)
+}
+
+/** The bits of hashText, of a text of which there are the character codes. */
+export function hashCodesBits(codes: Uint8Array, length: number, seed: number): number {
+  let hash = mixBits(FNV_BASIS ^ seed)
+  for (let i = 0; i < length; i++) hash = Math.imul(hash ^ (codes[i] ?? 0), FNV_PRIME)
+  return mixBits(hash)
 }

@@ -63,7 +63,7 @@ export function markOf(
   if (!Number.isInteger(slot) || slot < 1 || slot > layout.maxSlot) {
     throw new RangeError(`slot numbers are 1 to ${layout.maxSlot}, not ${slot}`)
   }
-  return slot * 2 ** layout.slotShift + (flags.masquerade ? layout.masqueradeBit : 0)
+  return ((slot << layout.slotShift) | (flags.masquerade ? layout.masqueradeBit : 0)) >>> 0
 }
 
 /** The slot in a mark, whatever its other bits; 0 when there is none. */

@@ -88,7 +88,7 @@ export class WordMap {
     return true
   }
 
-  /** The mixing steps of MurmurHash3 (x86, 32 bit), a word at a time. */
+  /** The mixing steps of MurmurHash3 (x86, 32 bit), a word at a time. Signed: no number on the heap. */
   #hash(words: Uint32Array, at: number): number {
     let hash = this.#width
     for (let i = 0; i < this.#width; i++) {
@@ -100,7 +100,7 @@ export class WordMap {
     }
     hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
     hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-    return (hash ^ (hash >>> 16)) >>> 0
+    return hash ^ (hash >>> 16)
   }
 
   #copy(from: number, to: number): void {

@@ -6,7 +6,7 @@
  * It is told of every Snapshot and keeps one balancer for each set of endpoints (cluster-wide,
  * local) of each Service port; a Service port that did not change keeps its balancers untouched.
  */
-import type { Clock } from '../lib/clock.js'
+import { hashText } from '../lib/hash.js'
 import type { Endpoint } from '../model/endpoint.js'
 import { sameValue } from '../model/share-structure.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
@@ -36,6 +36,8 @@ export interface NewConnection {
   readonly source: SourceKind
   readonly clientIp: string
   readonly clientPort: number
+  /** As PickContext has it. */
+  hashClientIp?(seed: number): number
 }
 
 /**
@@ -58,9 +60,11 @@ export interface Foreseen {
 
 export interface EndpointPickerOptions {
   readonly affinity: AffinityTable
-  readonly clock: Clock
+  readonly clock: { nowMs(): number }
   /** Uniform in [0, 1). */
   readonly random: () => number
+  /** The same into the first place of an array, instead: for who wants no number on the heap. */
+  readonly fillRandom?: (into: Float64Array) => void
   /** For Services whose annotations say nothing; round robin when it is absent. */
   readonly balancers?: BalancerDefaults
   /** Makes the balancers that a user has written. */
@@ -86,28 +90,23 @@ interface Entry {
   readonly states: EndpointStates
 }
 
-/** The pick at hand, for balancers: one object for all. */
+/** The pick at hand, for balancers: one object for all. Numbers are in arrays, or V8 puts them on the heap. */
 class CurrentPick implements PickContext {
   connection: NewConnection | undefined
-  nowMs = 0
-  readonly #draw: () => number
-  #drawn = -1
+  readonly drawn = new Float64Array(1)
+  readonly time = new Float64Array(1)
 
-  constructor(draw: () => number) {
-    this.#draw = draw
-  }
-
-  /** To be called for each pick. */
-  begin(connection: NewConnection, nowMs: number): void {
-    this.connection = connection
-    this.nowMs = nowMs
-    this.#drawn = -1
-  }
-
-  /** Drawn for balancers that ask, which is once a pick. */
   get random(): number {
-    if (this.#drawn < 0) this.#drawn = this.#draw()
-    return this.#drawn
+    return this.drawn[0] ?? 0
+  }
+
+  get nowMs(): number {
+    return this.time[0] ?? 0
+  }
+
+  hashClientIp(seed: number): number {
+    const { connection } = this
+    return connection?.hashClientIp?.(seed) ?? hashText(this.clientIp, seed) | 0
   }
 
   get clientIp(): string {
@@ -128,14 +127,16 @@ const NO_ENDPOINT = {
 export class EndpointPicker {
   readonly #options: EndpointPickerOptions
   readonly #entries = new Map<string, Entry>()
+  /** The one that was asked for last: a connection asks several times. */
+  #lastId = ''
+  #lastEntry: Entry | undefined
   /** Undefined when somebody else counts. */
   readonly #open: OpenConnections | undefined
   readonly #openCounts: OpenCounts
-  readonly #context: CurrentPick
+  readonly #context = new CurrentPick()
 
   constructor(options: EndpointPickerOptions) {
     this.#options = options
-    this.#context = new CurrentPick(options.random)
     this.#open = options.openCounts === undefined ? new OpenConnections() : undefined
     this.#openCounts = options.openCounts ?? this.#open ?? { of: () => 0 }
   }
@@ -143,7 +144,7 @@ export class EndpointPicker {
   /** Goes over to a Snapshot; from the next pick on only its endpoints are chosen. */
   update(snapshot: Snapshot): void {
     for (const id of this.#entries.keys()) {
-      if (!snapshot.servicePorts.has(id)) this.#entries.delete(id)
+      if (!snapshot.servicePorts.has(id)) this.remove(id)
     }
     for (const [id, state] of snapshot.servicePorts) this.set(id, state)
   }
@@ -164,11 +165,12 @@ export class EndpointPicker {
   /** The Service port has gone. */
   remove(id: string): void {
     this.#entries.delete(id)
+    this.#lastEntry = undefined
   }
 
   /** Whether the endpoint did not answer lately and is only tried. */
   isFailing(servicePortId: string, endpoint: Endpoint): boolean {
-    return this.#entries.get(servicePortId)?.failing.has(endpoint) === true
+    return this.#entry(servicePortId)?.failing.has(endpoint) === true
   }
 
   /**
@@ -176,19 +178,19 @@ export class EndpointPicker {
    * known of it, or it is on trial and gets all the time that there is.
    */
   patienceMs(servicePortId: string, endpoint: Endpoint): number | undefined {
-    const entry = this.#entries.get(servicePortId)
+    const entry = this.#entry(servicePortId)
     if (entry === undefined || entry.failing.has(endpoint)) return undefined
     return entry.patience.of(endpoint)
   }
 
   /** The Service port as the picker sees it now; undefined when it has gone. */
   stateOf(servicePortId: string): ServicePortState | undefined {
-    return this.#entries.get(servicePortId)?.state
+    return this.#entry(servicePortId)?.state
   }
 
   /** Name of the balancer of a Service port, for people. */
   balancerOf(servicePortId: string): string | undefined {
-    return this.#entries.get(servicePortId)?.cluster.name
+    return this.#entry(servicePortId)?.cluster.name
   }
 
   /** The endpoint for a new connection, or for the next try of one that `tried` did not serve. */
@@ -202,33 +204,37 @@ export class EndpointPicker {
     connection: NewConnection,
     tried: readonly Endpoint[],
   ): Endpoint | keyof typeof NO_ENDPOINT {
-    const entry = this.#entries.get(connection.servicePortId)
+    const entry = this.#entry(connection.servicePortId)
     if (entry?.state.hasAny !== true) return 'reject'
     const scope = scopeOf(entry.state.servicePort, connection.kind, connection.source)
     const endpoints = entry.state[scope]
     if (endpoints.length === 0) return 'drop'
 
     const balancer = entry[scope]
-    const nowMs = this.#options.clock.nowMs()
-    if (entry.slowStart.isDue(nowMs)) this.#tellBalancers(entry)
-    const pinned = this.#pinned(entry.state, connection, nowMs)
-    if (pinned !== undefined) {
-      const endpoint = findUntried(endpoints, pinned, tried)
+    const context = this.#context
+    context.connection = connection
+    const { clock, random, fillRandom } = this.#options
+    context.time[0] = clock.nowMs()
+    if (fillRandom === undefined) context.drawn[0] = random()
+    else fillRandom(context.drawn)
+    const { slowStart, failing } = entry
+    if (slowStart.isWarming && slowStart.isDue(context.nowMs)) this.#tellBalancers(entry)
+    if (entry.state.servicePort.affinityTimeoutSeconds !== undefined) {
+      const pinned = this.#pinned(entry.state, connection, context.nowMs)
+      const endpoint = pinned === undefined ? undefined : findUntried(endpoints, pinned, tried)
       if (endpoint !== undefined) return endpoint
     }
-    const context = this.#context
-    context.begin(connection, nowMs)
-    const avoided = entry.failing.toAvoid(endpoints.length, nowMs)
-    return (
-      (avoided.length === 0 ? undefined : balancer.pick(context, [...tried, ...avoided])) ??
-      balancer.pick(context, tried) ??
-      'exhausted'
-    )
+    if (failing.isEjecting) {
+      const avoided = failing.toAvoid(endpoints.length, context.nowMs)
+      const picked = avoided.length > 0 && balancer.pick(context, [...tried, ...avoided])
+      if (picked) return picked
+    }
+    return balancer.pick(context, tried) ?? 'exhausted'
   }
 
   /** What is known of a connection's pick beforehand; asking changes nothing. */
   foresee(connection: NewConnection): Foreseen {
-    const entry = this.#entries.get(connection.servicePortId)
+    const entry = this.#entry(connection.servicePortId)
     if (entry === undefined) return { pinned: undefined, pick: undefined, ejected: [] }
     const nowMs = this.#options.clock.nowMs()
     const timeoutSeconds = entry.state.servicePort.affinityTimeoutSeconds
@@ -245,7 +251,7 @@ export class EndpointPicker {
   /** The connection was given to the endpoint: it counts as open, while it connects already. */
   opened(servicePortId: string, endpoint: Endpoint): void {
     this.#open?.opened(servicePortId, endpoint.id)
-    const entry = this.#entries.get(servicePortId)
+    const entry = this.#entry(servicePortId)
     if (entry === undefined) return
     entry.cluster.onConnect?.(endpoint)
     entry.local.onConnect?.(endpoint)
@@ -254,7 +260,7 @@ export class EndpointPicker {
   /** One that was `opened` has ended, or never came about. */
   closed(servicePortId: string, endpoint: Endpoint): void {
     this.#open?.closed(servicePortId, endpoint.id)
-    const entry = this.#entries.get(servicePortId)
+    const entry = this.#entry(servicePortId)
     if (entry === undefined) return
     entry.cluster.onClose?.(endpoint)
     entry.local.onClose?.(endpoint)
@@ -262,7 +268,7 @@ export class EndpointPicker {
 
   /** The endpoint took this long to answer. */
   latency(servicePortId: string, endpoint: Endpoint, latencyMs: number): void {
-    const entry = this.#entries.get(servicePortId)
+    const entry = this.#entry(servicePortId)
     if (entry === undefined) return
     entry.patience.answered(endpoint, latencyMs)
     const nowMs = this.#options.clock.nowMs()
@@ -272,14 +278,12 @@ export class EndpointPicker {
 
   /** The endpoint has answered. */
   answered(connection: NewConnection, endpoint: Endpoint): void {
-    this.#entries
-      .get(connection.servicePortId)
-      ?.failing.succeeded(endpoint, this.#options.clock.nowMs())
+    this.#entry(connection.servicePortId)?.failing.succeeded(endpoint, this.#options.clock.nowMs())
   }
 
   /** The connection goes to this endpoint: its client belongs there from now on. */
   connected(connection: NewConnection, endpoint: Endpoint): void {
-    const timeoutSeconds = this.#entries.get(connection.servicePortId)?.state.servicePort
+    const timeoutSeconds = this.#entry(connection.servicePortId)?.state.servicePort
       .affinityTimeoutSeconds
     if (timeoutSeconds === undefined) return
     this.#options.affinity.pin(connection, endpoint.id, {
@@ -290,7 +294,7 @@ export class EndpointPicker {
 
   /** The endpoint did not take the connection: its client is free again, others pass it over. */
   connectFailed(connection: NewConnection, endpoint: Endpoint): void {
-    const entry = this.#entries.get(connection.servicePortId)
+    const entry = this.#entry(connection.servicePortId)
     if (entry === undefined) return
     const nowMs = this.#options.clock.nowMs()
     if (entry.state.endpoints.some(({ id }) => id === endpoint.id)) {
@@ -302,6 +306,13 @@ export class EndpointPicker {
     if (pinned === endpoint.id) {
       this.#options.affinity.forget(connection.servicePortId, connection.clientIp)
     }
+  }
+
+  #entry(id: string): Entry | undefined {
+    if (this.#lastEntry !== undefined && this.#lastId === id) return this.#lastEntry
+    this.#lastId = id
+    this.#lastEntry = this.#entries.get(id)
+    return this.#lastEntry
   }
 
   #pinned(state: ServicePortState, connection: NewConnection, nowMs: number): string | undefined {

@@ -51,6 +51,11 @@ export class SlowStart {
     this.#advance(nowMs)
   }
 
+  /** Whether there is anybody in slow start. */
+  get isWarming(): boolean {
+    return this.#nextMs !== Infinity
+  }
+
   /** Whether balancers are to be told of warmth anew; then they must be. */
   isDue(nowMs: number): boolean {
     if (nowMs < this.#nextMs) return false

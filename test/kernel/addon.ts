@@ -51,6 +51,7 @@ const CALLS: Record<keyof NativeAddon, true> = {
   raiseFileLimit: true,
   setSocketFilter: true,
   signalEvent: true,
+  readClock: true,
   waitReadable: true,
 }
 

@@ -12,6 +12,21 @@ import type { ConnectionListener } from './connection-counts.js'
 /** How long a verdict waits at least, milliseconds. */
 const WAIT_MS = 1000
 
+/** Slots in a row; it keeps its memory when it is emptied. */
+class SlotList {
+  slots = new Uint32Array(64)
+  size = 0
+
+  add(slot: number): void {
+    if (this.size === this.slots.length) {
+      const slots = new Uint32Array(this.size * 2)
+      slots.set(this.slots)
+      this.slots = slots
+    }
+    this.slots[this.size++] = slot
+  }
+}
+
 export class SteeredConnections implements OpenCounts, ConnectionListener {
   readonly #open: Int32Array
   readonly #listener: ConnectionListener
@@ -19,8 +34,8 @@ export class SteeredConnections implements OpenCounts, ConnectionListener {
   #fresh: Uint32Array
   #old: Uint32Array
   /** Slots that may have some; the same slot may be there twice. */
-  #freshSlots: number[] = []
-  #oldSlots: number[] = []
+  #freshSlots = new SlotList()
+  #oldSlots = new SlotList()
   #nextMs = 0
 
   /** `open`: connections that the kernel has, by slot. */
@@ -39,7 +54,7 @@ export class SteeredConnections implements OpenCounts, ConnectionListener {
   /** A verdict has sent a connection to the slot. */
   steered(slot: number): void {
     const count = this.#fresh[slot] ?? 0
-    if (count === 0) this.#freshSlots.push(slot)
+    if (count === 0) this.#freshSlots.add(slot)
     this.#fresh[slot] = count + 1
     this.#listener.opened(slot)
   }
@@ -61,7 +76,9 @@ export class SteeredConnections implements OpenCounts, ConnectionListener {
   tick(nowMs: number): void {
     if (nowMs < this.#nextMs) return
     this.#nextMs = nowMs + WAIT_MS
-    for (const slot of this.#oldSlots) {
+    const waited = this.#oldSlots
+    for (let i = 0; i < waited.size; i++) {
+      const slot = waited.slots[i] ?? 0
       const lost = this.#old[slot] ?? 0
       this.#old[slot] = 0
       for (let i = 0; i < lost; i++) this.#listener.closed(slot)
@@ -70,6 +87,7 @@ export class SteeredConnections implements OpenCounts, ConnectionListener {
     this.#old = this.#fresh
     this.#oldSlots = this.#freshSlots
     this.#fresh = emptied
-    this.#freshSlots = []
+    this.#freshSlots = waited
+    waited.size = 0
   }
 }

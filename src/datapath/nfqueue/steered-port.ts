@@ -33,6 +33,7 @@ export const EndpointFlag = { cluster: 1, local: 2, ready: 4 } as const
 /** An endpoint with the number by which the kernel knows it. */
 export interface SteeredEndpoint extends Endpoint {
   readonly slot: number
+  readonly servicePortId: string
   readonly words: Uint32Array
 }
 
@@ -86,6 +87,7 @@ export function unpackPort({ servicePort, hasAny, endpoints: text }: PackedPort)
       ip,
       port: Number(port),
       slot: Number(slot),
+      servicePortId: servicePort.id,
       words: addressWords(ip),
       isLocal: (flags & EndpointFlag.local) !== 0,
       isReady,

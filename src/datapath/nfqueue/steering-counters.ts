@@ -72,6 +72,7 @@ const SUM = FIRST_BUCKET + VERDICT_BUCKETS.length + 1
 export class SteeringCounters {
   readonly memory: SteeringCounterMemory
   readonly #totals: Float64Array
+  readonly #begunMs = new Float64Array(1)
   /** Connections that the kernel tracks and that have not ended. */
   readonly open: Int32Array
   /** Connections steered there. */
@@ -116,12 +117,22 @@ export class SteeringCounters {
     return this.#totals[Total[name]] ?? 0
   }
 
-  /** A batch of `count` verdicts has taken that long. */
-  addVerdicts(seconds: number, count: number): void {
+  /** A batch is about to be decided. */
+  beginBatch(clock: { nowMs(): number }): void {
+    this.#begunMs[0] = clock.nowMs()
+  }
+
+  /** Its `count` verdicts have been answered. */
+  endBatch(clock: { nowMs(): number }, count: number): void {
+    const seconds = (clock.nowMs() - (this.#begunMs[0] ?? 0)) / 1000
     let bucket = 0
     while (bucket < VERDICT_BUCKETS.length && seconds > (VERDICT_BUCKETS[bucket] ?? 0)) bucket++
+    this.add(Total.packets, count)
+    this.add(Total.batches)
     this.add(FIRST_BUCKET + bucket, count)
-    this.add(SUM, seconds * count)
+    const totals = this.#totals
+    totals[Total.verdictSeconds] = (totals[Total.verdictSeconds] ?? 0) + seconds
+    totals[SUM] = (totals[SUM] ?? 0) + seconds * count
   }
 
   verdictLatency(): VerdictLatency {

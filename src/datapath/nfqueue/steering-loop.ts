@@ -14,6 +14,7 @@
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { ConntrackDump, ConntrackEvents } from '../../kernel/conntrack-table.js'
 import type { PacketQueue } from '../../kernel/packet-queue.js'
+import type { SteadyClock } from '../../kernel/steady-clock.js'
 import { waitReadable, type WakeUp } from '../../kernel/wait.js'
 import { CONNTRACK_WORDS, ConntrackType, ConntrackWord } from '../../packet/conntrack-word.js'
 import { TcpState } from '../../packet/tcp-state.js'
@@ -29,7 +30,8 @@ export interface SteeringLoopOptions {
   readonly steering: Steering
   readonly counts: ConnectionCounts
   readonly counters: SteeringCounters
-  readonly nowMs: () => number
+  /** Read for each batch, and after each wait. */
+  readonly clock: Pick<SteadyClock, 'read' | 'nowMs'>
   /** Begins a dump of a family's connections. */
   readonly dumpOf: (family: IpFamily) => ConntrackDump
   /** Takes one message in; false when there is none. */
@@ -91,10 +93,11 @@ export class SteeringLoop {
 
   constructor(options: SteeringLoopOptions) {
     this.#options = options
-    const { queue, events, wakeUp, nowMs } = options
+    const { queue, events, wakeUp, clock } = options
     this.#fds = Int32Array.of(queue.fd, events.fd, wakeUp.fd)
     this.#fdsWithDump = Int32Array.of(queue.fd, events.fd, wakeUp.fd, -1)
-    this.#nextResyncMs = nowMs() + RESYNC_MS
+    clock.read()
+    this.#nextResyncMs = clock.nowMs() + RESYNC_MS
   }
 
   /** Counts all connections anew. */
@@ -102,7 +105,7 @@ export class SteeringLoop {
     const { counts, counters } = this.#options
     this.#dump?.close()
     this.#isDumping = true
-    this.#nextResyncMs = this.#options.nowMs() + RESYNC_MS
+    this.#nextResyncMs = this.#options.clock.nowMs() + RESYNC_MS
     counters.add(Total.resyncs)
     counts.beginDump()
     this.#toDump = [...FAMILIES]
@@ -130,18 +133,16 @@ export class SteeringLoop {
 
   /** Decides one batch; false when there was none. */
   #serveQueue(): boolean {
-    const { queue, steering, counters, nowMs } = this.#options
+    const { queue, steering, counters, clock } = this.#options
     const count = queue.receive()
     if (count === 0) return false
-    const now = nowMs()
+    clock.read()
+    counters.beginBatch(clock)
     const { records, copies } = queue
-    for (let i = 0; i < count; i++) steering.decide(records, i * PACKET_WORDS, copies, now)
+    for (let i = 0; i < count; i++) steering.decide(records, i * PACKET_WORDS, copies, clock)
     queue.answer(count)
-    counters.add(Total.packets, count)
-    counters.add(Total.batches)
-    const seconds = (nowMs() - now) / 1000
-    counters.add(Total.verdictSeconds, seconds)
-    counters.addVerdicts(seconds, count)
+    clock.read()
+    counters.endBatch(clock, count)
     return true
   }
 
@@ -173,6 +174,7 @@ export class SteeringLoop {
 
   #poll(fds: Int32Array, isIdle: boolean): number {
     const ready = waitReadable(fds, this.#options.steering.unanswered > 0 ? OVERDUE_MS : TICK_MS)
+    this.#options.clock.read()
     // Worth another try now and then: the load may be another one by now.
     if (isIdle && (ready & QUEUE) !== 0) this.#spinScore++
     return ready
@@ -180,7 +182,7 @@ export class SteeringLoop {
 
   /** How many there were; undefined when some were lost, and the counting begun anew. */
   #serveEvents(): number | undefined {
-    const { events, counts, counters, steering, nowMs, onEvent } = this.#options
+    const { events, counts, counters, steering, clock, onEvent } = this.#options
     const count = events.receive()
     if (count === 'lost') {
       counters.add(Total.eventOverruns)
@@ -189,11 +191,10 @@ export class SteeringLoop {
       return undefined
     }
     const { records } = events
-    const now = nowMs()
     for (let i = 0; i < count; i++) {
       const base = i * CONNTRACK_WORDS
       counts.event(records, base)
-      if (isAnswer(records, base)) steering.answered(records, base, now)
+      if (isAnswer(records, base)) steering.answered(records, base, clock)
       onEvent?.(records, base)
     }
     counters.add(Total.events, count)
@@ -251,20 +252,20 @@ export class SteeringLoop {
 
   /** Not before every event was taken in: an answer may be among them. */
   #serveOverdue(): void {
-    const { steering, nowMs } = this.#options
-    if (nowMs() < this.#nextOverdueMs) return
-    this.#nextOverdueMs = nowMs() + OVERDUE_MS
+    const { steering, clock } = this.#options
+    if (clock.nowMs() < this.#nextOverdueMs) return
+    this.#nextOverdueMs = clock.nowMs() + OVERDUE_MS
     for (let i = 0; i < LAST_EVENTS; i++) {
       const count = this.#serveEvents()
       if (count === undefined) return
       if (count > 0) continue
-      steering.retryOverdue(nowMs())
+      steering.retryOverdue(clock.nowMs())
       return
     }
   }
 
   #tick(): void {
-    const now = this.#options.nowMs()
+    const now = this.#options.clock.nowMs()
     if (now < this.#nextTickMs) return
     this.#nextTickMs = now + TICK_MS
     this.#options.steering.tick(now)

@@ -7,10 +7,12 @@ import { parentPort, receiveMessageOnPort } from 'node:worker_threads'
 
 import { messageOf } from '../../lib/errors.js'
 import { systemClock } from '../../lib/clock.js'
+import { randomFrom } from '../../lib/random.js'
 import { hostRange, parseIpRange } from '../../lib/ip-address.js'
 import { ConntrackDump, ConntrackEvents } from '../../kernel/conntrack-table.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import { PacketQueue } from '../../kernel/packet-queue.js'
+import { SteadyClock } from '../../kernel/steady-clock.js'
 import { WakeUp } from '../../kernel/wait.js'
 import { connectionLogOf } from '../../observe/connection-log.js'
 import { formatAddressWords, rangeWords } from '../../packet/address-words.js'
@@ -48,6 +50,7 @@ const { layout, queues } = options
 const counters = new SteeringCounters(options.counters)
 const affinity = new AffinityTable({ maxClients: options.affinityMaxClients })
 const netfilter = new Netfilter()
+const clock = new SteadyClock()
 const { plugin: pluginFile, pluginLimitMs } = options.balancers
 const plugin =
   pluginFile === undefined
@@ -65,20 +68,19 @@ const plugin =
       })
 const connections = new SteeredConnections(counters.open, {
   opened: (slot) => {
-    const port = vips.portOf(slot)
-    const endpoint = port?.endpoints.get(slot)
-    if (port !== undefined && endpoint !== undefined) picker.opened(port.id, endpoint)
+    const endpoint = vips.endpointOf(slot)
+    if (endpoint !== undefined) picker.opened(endpoint.servicePortId, endpoint)
   },
   closed: (slot) => {
-    const port = vips.portOf(slot)
-    const endpoint = port?.endpoints.get(slot)
-    if (port !== undefined && endpoint !== undefined) picker.closed(port.id, endpoint)
+    const endpoint = vips.endpointOf(slot)
+    if (endpoint !== undefined) picker.closed(endpoint.servicePortId, endpoint)
   },
 })
 const picker = new EndpointPicker({
   affinity,
-  clock: systemClock,
+  clock,
   random: Math.random,
+  fillRandom: randomFrom(crypto.getRandomValues(new Uint32Array(3))),
   balancers: options.balancers,
   plugin,
   openCounts: connections,
@@ -145,14 +147,13 @@ let isAdopting = false
 function adoptAffinity(records: Uint32Array, base: number): void {
   if (!isAdopting) return
   const slot = slotOf(layout, records[base + ConntrackWord.mark] ?? 0)
-  const found = vips.portOf(slot)
-  const endpoint = found?.endpoints.get(slot)
-  const timeoutSeconds = found?.servicePort.affinityTimeoutSeconds
-  if (found === undefined || endpoint === undefined || timeoutSeconds === undefined) return
+  const endpoint = vips.endpointOf(slot)
+  const timeoutSeconds = endpoint && vips.affinityTimeoutSeconds(endpoint)
+  if (endpoint === undefined || timeoutSeconds === undefined) return
   const family = records[base + ConntrackWord.family] ?? 4
   const clientIp = formatAddressWords(records, base + ConntrackWord.source, family)
-  const now = { nowMs: systemClock.nowMs(), timeoutMs: timeoutSeconds * 1000 }
-  affinity.pin({ servicePortId: found.id, clientIp }, endpoint.id, now)
+  const now = { nowMs: clock.nowMs(), timeoutMs: timeoutSeconds * 1000 }
+  affinity.pin({ servicePortId: endpoint.servicePortId, clientIp }, endpoint.id, now)
 }
 
 const loop = new SteeringLoop({
@@ -162,7 +163,7 @@ const loop = new SteeringLoop({
   steering,
   counts: new ConnectionCounts(layout, counters.open, connections),
   counters,
-  nowMs: () => performance.now(),
+  clock,
   dumpOf: (family) => new ConntrackDump({ family }),
   takeMessage,
   ...(log && {

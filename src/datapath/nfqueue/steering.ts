@@ -8,20 +8,16 @@
  *                   a RST or ICMP error that refuses a connect -> another endpoint, the refusal held back
  *   no packet       an endpoint silent for longer than usual   -> another endpoint
  *
- * Nothing here throws, logs or waits. A first packet makes no object: perf/micro/steering.mjs shows what
- * is left, a boxed number, and the client's address as text for what asks for it (session affinity,
- * hashes).
+ * Nothing here throws, logs or waits, and a first packet puts nothing on the heap, as
+ * perf/micro/steering.mjs shows; but for session affinity, which has the client's address as text. What
+ * looks odd is for that: V8 puts a number that is no signed 32-bit integer on the heap where it is an argument or
+ * a result of a function that it does not inline, so times and marks go through typed arrays and fields.
  */
 import type { Endpoint } from '../../model/endpoint.js'
-import { needsMasquerade, type MasqueradeOptions } from '../../model/masquerade.js'
+import { needsMasquerade, type MasqueradeInput } from '../../model/masquerade.js'
 import type { ServicePortState } from '../../model/snapshot.js'
-import type { SourceKind, VipKind } from '../../model/vip.js'
-import {
-  equalAddresses,
-  formatAddressWords,
-  isInRanges,
-  type RangeWords,
-} from '../../packet/address-words.js'
+import type { SourceKind } from '../../model/vip.js'
+import { equalAddresses, isInRanges, type RangeWords } from '../../packet/address-words.js'
 import { ConntrackWord } from '../../packet/conntrack-word.js'
 import { type MarkLayout, markOf, slotOf } from '../../packet/mark-layout.js'
 import {
@@ -34,6 +30,7 @@ import {
   Verdict,
 } from '../../packet/packet-word.js'
 import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
+import { CurrentConnection } from './current-connection.js'
 import type { FlowTable } from './flow-table.js'
 import { type SteeringCounters, Total } from './steering-counters.js'
 import type { SteeredConnections } from './steered-connections.js'
@@ -77,6 +74,15 @@ export interface SteeringOptions {
   readonly log?: FlowLog
 }
 
+/** The moment of the batch. Asked for, and no argument: a number would be put on the heap. */
+export interface SteeringClock {
+  /** Milliseconds. */
+  nowMs(): number
+}
+
+const MASQUERADED = { masquerade: true }
+const PLAIN = { masquerade: false }
+
 /** A client repeats an unanswered SYN after this (RFC 6298): a flow forgotten sooner is not retried. */
 const SYN_REPEAT_MS = 1000
 /** A SYN that comes again sooner than this was on the way already when the verdict fell. */
@@ -97,53 +103,44 @@ interface Trial {
   readonly atMs: number
 }
 
-/** The connection at hand, for the picker: one object for all, read and never kept. */
-class CurrentConnection implements NewConnection {
-  servicePortId = ''
-  kind: VipKind = 'cluster-ip'
-  source: SourceKind = 'other'
-  clientPort = 0
-  words: Uint32Array = new Uint32Array()
-  at = 0
-  family = 4
-
-  /** Made only for balancers and affinities that ask for it. */
-  get clientIp(): string {
-    return formatAddressWords(this.words, this.at, this.family)
-  }
-}
-
 export class Steering {
   readonly #options: SteeringOptions
   readonly #current = new CurrentConnection()
   readonly #tuple = new Uint32Array(10)
   #sources: SteeringSources = { pods: [], node: [] }
-  #masquerade: MasqueradeOptions
+  /** What is asked about masquerading: one object for all. */
+  readonly #packet: { -readonly [Key in keyof MasqueradeInput]: MasqueradeInput[Key] }
   #trials: Trial[] = []
   readonly #unanswered: UnansweredSyns
   /** The packet at hand. */
   #records: Uint32Array = new Uint32Array()
   #base = 0
   #copies: Uint8Array = new Uint8Array()
-  #nowMs = 0
+  readonly #time = new Float64Array(1)
 
   constructor(options: SteeringOptions) {
     this.#options = options
-    this.#unanswered = new UnansweredSyns(options.flows.capacity)
-    this.#masquerade = { masqueradeAll: options.masqueradeAll, hasLocalDetector: false }
+    this.#unanswered = new UnansweredSyns(options.flows.atMs)
+    this.#packet = {
+      servicePort: { externalPolicyLocal: false },
+      kind: 'cluster-ip',
+      source: 'other',
+      isHairpin: false,
+      options: { masqueradeAll: options.masqueradeAll, hasLocalDetector: false },
+    }
   }
 
   setSources(sources: SteeringSources, hasLocalDetector: boolean): void {
     this.#sources = sources
-    this.#masquerade = { masqueradeAll: this.#options.masqueradeAll, hasLocalDetector }
+    this.#packet.options = { masqueradeAll: this.#options.masqueradeAll, hasLocalDetector }
   }
 
   /** Writes the verdict of the packet at `base`. `copies` holds its bytes, as the record says. */
-  decide(records: Uint32Array, base: number, copies: Uint8Array, nowMs: number): void {
+  decide(records: Uint32Array, base: number, copies: Uint8Array, clock: SteeringClock): void {
     this.#records = records
     this.#base = base
     this.#copies = copies
-    this.#nowMs = nowMs
+    this.#time[0] = clock.nowMs()
     const flags = this.#word(PacketWord.flags)
     if (this.#word(PacketWord.queue) === this.#options.answersQueue) {
       this.#decideAnswer()
@@ -175,7 +172,7 @@ export class Steering {
   }
 
   /** A conntrack event: the connection of this entry has had its SYN answered. */
-  answered(records: Uint32Array, base: number, nowMs: number): void {
+  answered(records: Uint32Array, base: number, clock: SteeringClock): void {
     const { flows, vips, picker, layout } = this.#options
     const place = flows.findEntry(records, base)
     if (place < 0 || flows.isAnswered[place] === 1) return
@@ -185,7 +182,7 @@ export class Steering {
     const vip = vips.byId(flows.vip[place] ?? -1)
     const endpoint = vip === undefined ? undefined : vips.endpointAt(vip, slot)
     if (vip === undefined || endpoint === undefined) return
-    picker.latency(vip.port.id, endpoint, nowMs - (flows.atMs[place] ?? 0))
+    picker.latency(vip.port.id, endpoint, clock.nowMs() - (flows.atMs[place] ?? 0))
     if (!picker.isFailing(vip.port.id, endpoint)) return
     const source = SOURCES[flows.source[place] ?? 0] ?? 'other'
     picker.answered(this.#connection(vip, source, place), endpoint)
@@ -202,7 +199,7 @@ export class Steering {
    */
   retryOverdue(nowMs: number): void {
     const { flows, vips, counters, canSendAgain } = this.#options
-    this.#nowMs = nowMs
+    this.#time[0] = nowMs
     const isWaiting = (place: number, sentMs: number): boolean =>
       flows.atMs[place] === sentMs && flows.isAnswered[place] === 0
     for (const place of this.#unanswered.takeOverdue(nowMs, isWaiting)) {
@@ -282,14 +279,12 @@ export class Steering {
     this.#options.connections?.steered(slot)
     picker.connected(connection, endpoint)
     if (picker.isFailing(connection.servicePortId, endpoint)) this.#putOnTrial(endpoint, place)
-    const masquerade = needsMasquerade({
-      servicePort: state.servicePort,
-      kind: vip.kind,
-      source,
-      isHairpin: equalAddresses(words, at, endpoint.words, 0),
-      options: this.#masquerade,
-    })
-    return markOf(layout, slot, { masquerade })
+    const packet = this.#packet
+    packet.servicePort = state.servicePort
+    packet.kind = vip.kind
+    packet.source = source
+    packet.isHairpin = equalAddresses(words, at, endpoint.words, 0)
+    return markOf(layout, slot, needsMasquerade(packet) ? MASQUERADED : PLAIN)
   }
 
   #connection(vip: VipEntry, source: SourceKind, place: number): CurrentConnection {
@@ -398,7 +393,7 @@ export class Steering {
     const { flows, vips, picker } = this.#options
     const endpoint = vips.endpointAt(vip, flows.lastSlot(place))
     const patienceMs = endpoint && picker.patienceMs(vip.port.id, endpoint)
-    if (patienceMs !== undefined) this.#unanswered.add(place, this.#nowMs, patienceMs)
+    if (patienceMs !== undefined) this.#unanswered.add(place, patienceMs)
   }
 
   /**
@@ -477,6 +472,10 @@ export class Steering {
     if ((this.#word(PacketWord.flags) & PacketFlag.isTruncated) !== 0) return
     const length = this.#word(PacketWord.copyLength)
     this.#options.flows.keepSyn(place, this.#copies, this.#word(PacketWord.copyOffset), length)
+  }
+
+  get #nowMs(): number {
+    return this.#time[0] ?? 0
   }
 
   #word(word: number): number {

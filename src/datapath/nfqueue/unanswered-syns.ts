@@ -1,16 +1,20 @@
 /**
  * SYNs that were steered to an endpoint of which is known how fast it answers, until that time is over: by
  * their place in the flow table. Whether they were answered is noted there; looked at a few times a second,
- * so an answer costs nothing here. Bound: `capacity`; beyond, a SYN is not watched.
+ * so an answer costs nothing here. Bound: as many as there are flows; beyond, a SYN is not watched.
  */
 export class UnansweredSyns {
+  readonly #flowsSentMs: Float64Array
   readonly #places: Int32Array
   /** When it was sent: tells a place that has been given to another flow since. */
   readonly #sentMs: Float64Array
   readonly #dueMs: Float64Array
   #size = 0
 
-  constructor(capacity: number) {
+  /** `sentMs`: when the SYN of each flow was sent, by place. */
+  constructor(sentMs: Float64Array) {
+    const capacity = sentMs.length
+    this.#flowsSentMs = sentMs
     this.#places = new Int32Array(capacity)
     this.#sentMs = new Float64Array(capacity)
     this.#dueMs = new Float64Array(capacity)
@@ -20,8 +24,9 @@ export class UnansweredSyns {
     return this.#size
   }
 
-  add(place: number, sentMs: number, patienceMs: number): void {
+  add(place: number, patienceMs: number): void {
     if (this.#size === this.#places.length) return
+    const sentMs = this.#flowsSentMs[place] ?? 0
     this.#places[this.#size] = place
     this.#sentMs[this.#size] = sentMs
     this.#dueMs[this.#size] = sentMs + patienceMs

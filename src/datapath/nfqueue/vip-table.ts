@@ -38,7 +38,6 @@ export interface PortEntry {
   readonly servicePort: ServicePort
   packed: PackedPort | undefined
   state: ServicePortState | undefined
-  endpoints: ReadonlyMap<number, SteeredEndpoint>
   vips: readonly { readonly entry: VipEntry; readonly key: Uint32Array }[]
 }
 
@@ -48,16 +47,13 @@ const PROTOCOLS: Readonly<Record<ServicePort['protocol'], number>> = {
   SCTP: IpProtocol.sctp,
 }
 
-/** Until its first connection. */
-const NO_ENDPOINTS: PortEntry['endpoints'] = new Map()
-
 export class VipTable {
   readonly #picker: EndpointPicker
   readonly #ids = new WordMap(KEY_WORDS)
   readonly #entries = new Map<number, VipEntry>()
   readonly #ports = new Map<string, PortEntry>()
-  /** Which Service port a slot belongs to. */
-  readonly #slots = new Map<number, PortEntry>()
+  /** Whose a slot is, up to the highest one that is known. */
+  readonly #slots: (SteeredEndpoint | undefined)[] = []
   readonly #key = new Uint32Array(KEY_WORDS)
   #nextId = 0
 
@@ -78,11 +74,13 @@ export class VipTable {
       servicePort: packed.servicePort,
       packed,
       state: undefined,
-      endpoints: NO_ENDPOINTS,
       vips: [],
     }
     entry.vips = packed.vips.map((vip) => this.#addVip(vip, entry))
-    if (before !== undefined) this.#forgetVips(before)
+    if (before !== undefined) {
+      this.#forgetVips(before)
+      this.#forgetSlots(before)
+    }
     this.#ports.set(id, entry)
     // In use: the picker must not choose what has gone, so it is told at once.
     if (before?.state !== undefined) this.#unpack(entry)
@@ -92,7 +90,7 @@ export class VipTable {
     const entry = this.#ports.get(id)
     if (entry === undefined) return
     this.#forgetVips(entry)
-    for (const slot of entry.endpoints.keys()) this.#slots.delete(slot)
+    this.#forgetSlots(entry)
     this.#ports.delete(id)
     this.#picker.remove(id)
   }
@@ -124,12 +122,18 @@ export class VipTable {
   /** The endpoint in a slot, when it is one of this VIP's Service port. */
   endpointAt(vip: VipEntry, slot: number): SteeredEndpoint | undefined {
     this.unpacked(vip)
-    return vip.port.endpoints.get(slot)
+    const endpoint = this.#slots[slot]
+    return endpoint?.servicePortId === vip.port.id ? endpoint : undefined
   }
 
-  /** The Service port of a slot; undefined when it has gone or had no connection yet. */
-  portOf(slot: number): PortEntry | undefined {
-    return this.#slots.get(slot)
+  /** The endpoint in a slot; undefined when it has gone, or its Service port had no connection yet. */
+  endpointOf(slot: number): SteeredEndpoint | undefined {
+    return this.#slots[slot]
+  }
+
+  /** How long the endpoint's Service port keeps a client with it; undefined: it does not. */
+  affinityTimeoutSeconds({ servicePortId }: SteeredEndpoint): number | undefined {
+    return this.#ports.get(servicePortId)?.servicePort.affinityTimeoutSeconds
   }
 
   /** The picker knows the Service port from now on; false: there is none. */
@@ -139,7 +143,7 @@ export class VipTable {
     return port !== undefined
   }
 
-  /** Unpacks every Service port with session affinity, so that portOf knows its endpoints. */
+  /** Unpacks every Service port with session affinity, so that endpointOf knows its endpoints. */
   unpackSticky(): void {
     for (const port of this.#ports.values()) {
       if (port.servicePort.affinityTimeoutSeconds !== undefined && !port.state) this.#unpack(port)
@@ -150,10 +154,11 @@ export class VipTable {
     const packed = entry.packed
     if (packed === undefined) throw new Error(`unpacked twice: ${entry.id}`)
     const state = unpackPort(packed)
-    for (const slot of this.#ports.get(entry.id)?.endpoints.keys() ?? []) this.#slots.delete(slot)
-    const endpoints = state.endpoints as readonly SteeredEndpoint[]
-    entry.endpoints = new Map(endpoints.map((endpoint) => [endpoint.slot, endpoint]))
-    for (const { slot } of endpoints) this.#slots.set(slot, entry)
+    for (const endpoint of state.endpoints as readonly SteeredEndpoint[]) {
+      // Without gaps, or V8 makes a hash table of the array.
+      while (this.#slots.length <= endpoint.slot) this.#slots.push(undefined)
+      this.#slots[endpoint.slot] = endpoint
+    }
     entry.packed = undefined
     entry.state = state
     this.#picker.set(entry.id, state)
@@ -176,6 +181,13 @@ export class VipTable {
     this.#ids.set(key, 0, id)
     this.#entries.set(id, made)
     return { entry: made, key }
+  }
+
+  /** The slots of a port are nobody's, but for those that another one has got meanwhile. */
+  #forgetSlots({ state }: PortEntry): void {
+    for (const endpoint of (state?.endpoints ?? []) as readonly SteeredEndpoint[]) {
+      if (this.#slots[endpoint.slot] === endpoint) this.#slots[endpoint.slot] = undefined
+    }
   }
 
   /** The VIPs of a port leave, but for those that another one has taken over meanwhile. */

@@ -35,10 +35,13 @@ export class AliasTable {
     this.#alias = alias
   }
 
-  /** An index, by a number in [0, 1); -1 when there is none. */
-  draw(random: number): number {
+  /**
+   * An index, by a number in [0, 1) that is the first of `random`; -1 when there is none. A number by
+   * itself would be put on the heap on its way here.
+   */
+  draw(random: Float64Array): number {
     const size = this.#keep.length
-    const at = random * size
+    const at = (random[0] ?? 0) * size
     const cell = Math.floor(at)
     if (cell >= size) return size - 1
     return at - cell < (this.#keep[cell] ?? 1) ? cell : (this.#alias[cell] ?? cell)

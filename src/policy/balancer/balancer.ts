@@ -13,12 +13,15 @@
  *   Counts of open connections never go below zero.
  * - weights are above zero: an endpoint of weight 0 is not in the set.
  */
+import { hashText } from '../../lib/hash.js'
 import type { Endpoint } from '../../model/endpoint.js'
 
 /** What a pick may depend on. Time and randomness come in here: balancers have none of their own. */
 export interface PickContext {
   /** Canonical text. Made when it is asked for: read it once. */
   readonly clientIp: string
+  /** The bits of hashText(clientIp, seed), where they are to be had without making the text. */
+  hashClientIp?(seed: number): number
   readonly clientPort: number
   /** Monotonic, milliseconds. */
   readonly nowMs: number
@@ -50,6 +53,11 @@ export interface Balancer {
   onClose?(endpoint: Endpoint): void
   /** The endpoint took this long to answer: a connect, or the first datagram. */
   onLatency?(endpoint: Endpoint, latencyMs: number, nowMs: number): void
+}
+
+/** hashText(clientIp, seed) as a signed integer. */
+export function clientBits(context: PickContext, seed: number): number {
+  return context.hashClientIp?.(seed) ?? hashText(context.clientIp, seed) | 0
 }
 
 /** Whether an endpoint was tried already. Lists are as long as the attempts allowed: a handful. */

@@ -3,6 +3,7 @@
  * were tried are passed over. What keys mean is the balancer's.
  */
 import type { Endpoint } from '../../model/endpoint.js'
+import type { PickContext } from './balancer.js'
 import { IndexHeap } from './index-heap.js'
 
 export class EndpointHeap {
@@ -44,8 +45,8 @@ export class EndpointHeap {
   }
 
   /** Index of the next endpoint that was not tried, taken; -1: none is left. */
-  pick(random: number, tried: readonly Endpoint[]): number {
-    if (!this.#isStarted) this.#start(random)
+  pick(context: PickContext, tried: readonly Endpoint[]): number {
+    if (!this.#isStarted) this.#start(context.random)
     const { heap } = this
     if (tried.length === 0) {
       const index = heap.first()
@@ -56,7 +57,9 @@ export class EndpointHeap {
     const first = heap.first()
     const index = first >= 0 && heap.keyOf(first) !== Infinity ? first : -1
     for (let i = hidden - 1; i >= 0; i--) {
-      heap.setKey(this.#hidden[i] ?? 0, this.#hiddenKeys[i] ?? 0)
+      const one = this.#hidden[i] ?? 0
+      heap.keys[one] = this.#hiddenKeys[i] ?? 0
+      heap.settle(one)
     }
     if (index >= 0) heap.take(index)
     return index
@@ -85,7 +88,8 @@ export class EndpointHeap {
       if (index < 0 || this.heap.keyOf(index) === Infinity) continue
       this.#hidden[count] = index
       this.#hiddenKeys[count] = this.heap.keyOf(index)
-      this.heap.setKey(index, Infinity)
+      this.heap.keys[index] = Infinity
+      this.heap.settle(index)
       count++
     }
     return count

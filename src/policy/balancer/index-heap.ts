@@ -35,21 +35,19 @@ export class IndexHeap {
     return this.keys[index] ?? Infinity
   }
 
-  /** Gives the index another key. O(log n). */
-  setKey(index: number, key: number): void {
-    this.keys[index] = key
-    this.#settle(index)
+  /**
+   * Its key has been written into `keys`: it goes to its place. O(log n). No argument for the key, which
+   * would be put on the heap on its way here.
+   */
+  settle(index: number): void {
+    const place = this.#place[index] ?? 0
+    if (!this.#rise(place)) this.#sink(place)
   }
 
   /** The index was taken: among its equals it comes last from now on. O(log n). */
   take(index: number): void {
     this.turns[index] = ++this.#turn
-    this.#settle(index)
-  }
-
-  #settle(index: number): void {
-    const place = this.#place[index] ?? 0
-    if (!this.#rise(place)) this.#sink(place)
+    this.settle(index)
   }
 
   #isBefore(a: number, b: number): boolean {

@@ -28,7 +28,7 @@ export class LeastConnections implements Balancer {
   }
 
   pick(context: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
-    return this.#set.endpoints[this.#set.pick(context.random, tried)]
+    return this.#set.endpoints[this.#set.pick(context, tried)]
   }
 
   onConnect(endpoint: Endpoint): void {
@@ -47,7 +47,9 @@ export class LeastConnections implements Balancer {
     if (index < 0) return
     const open = Math.max(0, (this.#open[index] ?? 0) + change)
     this.#open[index] = open
-    this.#set.heap.setKey(index, loadOf(open, this.#shares[index] ?? 1))
+    const { heap } = this.#set
+    heap.keys[index] = loadOf(open, this.#shares[index] ?? 1)
+    heap.settle(index)
   }
 }
 

@@ -10,10 +10,10 @@
  *
  * Warmth says nothing here: tables of different nodes would not agree.
  */
-import { hashText, mixHash } from '../../lib/hash.js'
+import { hashText, mixBits } from '../../lib/hash.js'
 import { primeFrom } from '../../lib/prime.js'
 import type { Endpoint } from '../../model/endpoint.js'
-import { isTried, type Balancer, type PickContext } from './balancer.js'
+import { clientBits, isTried, type Balancer, type PickContext } from './balancer.js'
 
 export interface MaglevOptions {
   /** The same on all nodes. */
@@ -50,23 +50,23 @@ export class Maglev implements Balancer {
     if (!isSame) this.#table = undefined
   }
 
-  pick({ clientIp, clientPort }: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
+  pick(context: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
     const endpoints = this.#endpoints
     const count = endpoints.length
     if (count === 0) return undefined
     this.#table ??= maglevTable(endpoints, this.#seed, this.#options.tableSize)
     const table = this.#table
-    let hash = hashText(clientIp, this.#seed)
-    if (this.#options.hashesPort) hash = mixHash(hash ^ Math.imul(clientPort + 1, GOLDEN))
+    let hash = clientBits(context, this.#seed)
+    if (this.#options.hashesPort) hash = mixBits(hash ^ Math.imul(context.clientPort + 1, GOLDEN))
     for (let i = 0; i <= MAX_REHASHES; i++) {
-      const endpoint = endpoints[table[hash % table.length] ?? 0]
+      const endpoint = endpoints[table[(hash >>> 0) % table.length] ?? 0]
       if (endpoint !== undefined && (tried.length === 0 || !isTried(endpoint, tried))) {
         return endpoint
       }
-      hash = mixHash(hash + GOLDEN)
+      hash = mixBits(hash + GOLDEN)
     }
     for (let i = 0; i < count; i++) {
-      const endpoint = endpoints[(hash + i) % count]
+      const endpoint = endpoints[((hash >>> 0) + i) % count]
       if (endpoint !== undefined && !isTried(endpoint, tried)) return endpoint
     }
     return undefined

@@ -11,7 +11,7 @@
  */
 import type { Endpoint } from '../../model/endpoint.js'
 import { AT_REST, type Balancer, type EndpointStates, type PickContext } from './balancer.js'
-import { secondRandom, TwoChoices } from './two-choices.js'
+import { TwoChoices } from './two-choices.js'
 
 /** What a refused or timed-out connect counts as, at least. */
 const FAILURE_MS = 1000
@@ -33,6 +33,8 @@ export class PeakEwma implements Balancer {
   /** The least latency that was seen since the last change of the set. */
   #leastMs = MIN_LATENCY_MS
   #isMeasured = false
+  /** Of the two that were drawn; in memory, because V8 puts what a function returns on the heap. */
+  readonly #costs = new Float64Array(2)
 
   constructor({ decayMs }: PeakEwmaOptions) {
     this.#decayMs = decayMs
@@ -48,12 +50,15 @@ export class PeakEwma implements Balancer {
     this.#leastMs = known.reduce((a, b) => Math.min(a, b), known[0] ?? MIN_LATENCY_MS)
   }
 
-  pick({ random, nowMs }: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
+  pick(context: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
     const set = this.#set
-    const first = set.draw(random, tried)
+    const first = set.draw(context, tried)
     if (first < 0) return undefined
-    const second = set.drawOther(first, secondRandom(random), tried)
-    return set.endpoints[this.#costOf(second, nowMs) < this.#costOf(first, nowMs) ? second : first]
+    const second = set.drawOther(first, context, tried)
+    this.#weigh(0, first, context)
+    this.#weigh(1, second, context)
+    const isSecondCheaper = (this.#costs[1] ?? 0) < (this.#costs[0] ?? 0)
+    return set.endpoints[isSecondCheaper ? second : first]
   }
 
   onConnect(endpoint: Endpoint): void {
@@ -73,7 +78,7 @@ export class PeakEwma implements Balancer {
     if (index < 0) return
     const latency = Math.max(MIN_LATENCY_MS, latencyMs)
     const known = this.#latencies[index] ?? 0
-    const left = this.#leftAt(index, nowMs)
+    const left = this.#leftAfter(nowMs - (this.#atMs[index] ?? 0))
     const mean = known === 0 || latency > known ? latency : known * left + latency * (1 - left)
     this.#latencies[index] = mean
     this.#atMs[index] = nowMs
@@ -82,15 +87,15 @@ export class PeakEwma implements Balancer {
   }
 
   /** With time an old latency means less: it nears the quickest one, so a slow endpoint is tried again. */
-  #costOf(index: number, nowMs: number): number {
+  #weigh(place: 0 | 1, index: number, { nowMs }: PickContext): void {
     const known = this.#latencies[index] ?? 0
-    const left = known === 0 ? 0 : this.#leftAt(index, nowMs)
+    const left = known === 0 ? 0 : this.#leftAfter(nowMs - (this.#atMs[index] ?? 0))
     const latency = this.#leastMs + Math.max(0, known - this.#leastMs) * left
-    return (latency * ((this.#set.open[index] ?? 0) + 1)) / (this.#set.weights[index] ?? 1)
+    const openThen = (this.#set.open[index] ?? 0) + 1
+    this.#costs[place] = (latency * openThen) / (this.#set.weights[index] ?? 1)
   }
 
-  #leftAt(index: number, nowMs: number): number {
-    const ageMs = Math.max(0, nowMs - (this.#atMs[index] ?? 0))
-    return Math.exp(-ageMs / this.#decayMs)
+  #leftAfter(ageMs: number): number {
+    return Math.exp(-Math.max(0, ageMs) / this.#decayMs)
   }
 }

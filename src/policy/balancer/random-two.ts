@@ -6,7 +6,7 @@
  */
 import type { Endpoint } from '../../model/endpoint.js'
 import { AT_REST, type Balancer, type EndpointStates, type PickContext } from './balancer.js'
-import { secondRandom, TwoChoices } from './two-choices.js'
+import { TwoChoices } from './two-choices.js'
 
 export class RandomTwo implements Balancer {
   readonly name = 'random-two'
@@ -16,11 +16,11 @@ export class RandomTwo implements Balancer {
     this.#set.setEndpoints(endpoints, states)
   }
 
-  pick({ random }: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
+  pick(context: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
     const set = this.#set
-    const first = set.draw(random, tried)
+    const first = set.draw(context, tried)
     if (first < 0) return undefined
-    const second = set.drawOther(first, secondRandom(random), tried)
+    const second = set.drawOther(first, context, tried)
     // Of equals the first one: so a set without connections goes by weight.
     return set.endpoints[this.#loadOf(second) < this.#loadOf(first) ? second : first]
   }

@@ -15,10 +15,11 @@
  *
  * Warmth says nothing here: nodes would not agree.
  */
-import { hashText, mixHash } from '../../lib/hash.js'
+import { hashText, mixBits, mixHash } from '../../lib/hash.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import {
   AT_REST,
+  clientBits,
   isTried,
   type Balancer,
   type EndpointStates,
@@ -52,6 +53,8 @@ export class SourceHash implements Balancer {
   #open = new Int32Array(0)
   #chances = new Float64Array(0)
   #hashes = new Uint32Array(0)
+  /** Of the pick at hand: the distance of the nearest endpoint so far. */
+  #limit = Infinity
   #allOpen = 0
   #allWeights = 0
 
@@ -83,18 +86,16 @@ export class SourceHash implements Balancer {
     this.#owners = Int32Array.from(ring, (entry) => entry % INDEX_ROOM)
   }
 
-  pick({ clientIp }: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
-    const key = hashText(clientIp, this.#seed)
+  pick(context: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
+    const key = clientBits(context, this.#seed)
     let best = -1
-    let bestDistance = Infinity
+    this.#limit = Infinity
     for (let probe = 0; probe < PROBES; probe++) {
-      const point = mixHash(key + Math.imul(probe, GOLDEN))
-      const place = this.#meet(point, bestDistance, key, tried)
+      const point = mixBits(key + Math.imul(probe, GOLDEN))
+      const place = this.#meet(point, key, tried)
       // The first one has been all round.
       if (place < 0 && probe === 0) return this.#makeshift(point, tried)
-      if (place < 0) continue
-      best = this.#owners[place] ?? 0
-      bestDistance = this.#distance(point, place)
+      if (place >= 0) best = this.#owners[place] ?? 0
     }
     return this.#endpoints[best]
   }
@@ -107,14 +108,21 @@ export class SourceHash implements Balancer {
     this.#add(endpoint, -1)
   }
 
-  /** Place of the first endpoint after the point that takes the client and is nearer than `limit`; or -1. */
-  #meet(point: number, limit: number, key: number, tried: readonly Endpoint[]): number {
+  /**
+   * Place of the first endpoint after the point that takes the client and is nearer than the limit, which
+   * is its distance from now on; or -1. Points and keys are bits here, so that none is put on the heap.
+   */
+  #meet(point: number, key: number, tried: readonly Endpoint[]): number {
     const size = this.#points.length
     const start = this.#placeAfter(point)
     for (let step = 0; step < size; step++) {
       const place = start + step < size ? start + step : start + step - size
-      if (this.#distance(point, place) >= limit) return -1
-      if (this.#takes(place, key, tried)) return place
+      const ahead = (this.#points[place] ?? 0) - (point >>> 0)
+      const distance = ahead < 0 ? ahead + TWO_32 : ahead
+      if (distance >= this.#limit) return -1
+      if (!this.#takes(place, key, tried)) continue
+      this.#limit = distance
+      return place
     }
     return -1
   }
@@ -124,7 +132,7 @@ export class SourceHash implements Balancer {
     const endpoint = this.#endpoints[index]
     if (endpoint === undefined || (tried.length > 0 && isTried(endpoint, tried))) return false
     // By its own hash, which all of its points share: it takes a client or does not.
-    const lot = mixHash(key ^ (this.#hashes[index] ?? 0))
+    const lot = mixBits(key ^ (this.#hashes[index] ?? 0)) >>> 0
     return lot < (this.#chances[index] ?? 0) && this.#hasRoom(index, endpoint)
   }
 
@@ -149,19 +157,15 @@ export class SourceHash implements Balancer {
     return without
   }
 
-  #distance(point: number, place: number): number {
-    const distance = (this.#points[place] ?? 0) - point
-    return distance < 0 ? distance + TWO_32 : distance
-  }
-
   /** The first place whose point is not below; 0 after the last one. */
   #placeAfter(point: number): number {
     const points = this.#points
+    const least = point >>> 0
     let low = 0
     let high = points.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((points[middle] ?? 0) < point) low = middle + 1
+      if ((points[middle] ?? 0) < least) low = middle + 1
       else high = middle
     }
     return low === points.length ? 0 : low

@@ -6,7 +6,7 @@
  */
 import type { Endpoint } from '../../model/endpoint.js'
 import { AliasTable } from './alias-table.js'
-import { isTried, type EndpointStates } from './balancer.js'
+import { isTried, type EndpointStates, type PickContext } from './balancer.js'
 
 /** Draws that may hit a tried endpoint before it is looked for in order. */
 const MAX_DRAWS = 8
@@ -19,6 +19,8 @@ export class TwoChoices {
   open: Int32Array = new Int32Array(0)
   weights: Float64Array = new Float64Array(0)
   readonly #table = new AliasTable()
+  /** The number of the draw at hand. */
+  readonly #at = new Float64Array(1)
   #indexes: ReadonlyMap<string, number> = new Map()
 
   /** @returns for each index of the new set the one of the old set; -1: it is new */
@@ -38,17 +40,18 @@ export class TwoChoices {
   }
 
   /** Index of an endpoint that was not tried, drawn by weight; -1: none is left. */
-  draw(random: number, tried: readonly Endpoint[]): number {
+  draw(context: PickContext, tried: readonly Endpoint[]): number {
     const size = this.endpoints.length
     if (size === 0) return -1
-    let at = random
+    const at = this.#at
+    at[0] = context.random
     for (let i = 0; i < MAX_DRAWS; i++) {
       const index = this.#table.draw(at)
       if (this.#isFree(index, tried)) return index
-      at = (at + STEP) % 1
+      at[0] = (at[0] + STEP) % 1
     }
     // Nearly all were tried, or the heavy ones: the next one in order from a drawn place on.
-    const start = Math.floor(at * size)
+    const start = Math.floor(at[0] * size)
     for (let i = 0; i < size; i++) {
       const index = (start + i) % size
       if (this.#isFree(index, tried)) return index
@@ -57,12 +60,13 @@ export class TwoChoices {
   }
 
   /** Another one, when there is another; else the same. */
-  drawOther(than: number, random: number, tried: readonly Endpoint[]): number {
-    let at = random
+  drawOther(than: number, context: PickContext, tried: readonly Endpoint[]): number {
+    const at = this.#at
+    at[0] = secondRandom(context.random)
     for (let i = 0; i < MAX_DRAWS; i++) {
       const index = this.#table.draw(at)
       if (index !== than && this.#isFree(index, tried)) return index
-      at = (at + STEP) % 1
+      at[0] = (at[0] + STEP) % 1
     }
     return than
   }
@@ -79,6 +83,6 @@ export class TwoChoices {
 }
 
 /** A second number in [0, 1) out of the digits of the first one. */
-export function secondRandom(random: number): number {
+function secondRandom(random: number): number {
   return (random * 1_048_573) % 1
 }

@@ -41,7 +41,7 @@ export class WeightedRoundRobin implements Balancer {
 
   pick(context: PickContext, tried: readonly Endpoint[]): Endpoint | undefined {
     if (!this.#isStarted) this.#start(context.random)
-    const index = this.#set.pick(context.random, tried)
+    const index = this.#set.pick(context, tried)
     const endpoint = this.#set.endpoints[index]
     if (endpoint === undefined) return undefined
     const { heap } = this.#set
@@ -49,7 +49,8 @@ export class WeightedRoundRobin implements Balancer {
     const interval = 1 / (this.#weights[index] ?? 1)
     this.#now = Math.max(this.#now, due)
     // Passed over for a whole interval or more: it does not make up for that in one go.
-    heap.setKey(index, (this.#now - due > interval ? this.#now : due) + interval)
+    heap.keys[index] = (this.#now - due > interval ? this.#now : due) + interval
+    heap.settle(index)
     return endpoint
   }
 

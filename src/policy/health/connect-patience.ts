@@ -29,10 +29,12 @@ export class ConnectPatience {
     if (after !== before) this.#slowestMs.set(endpoint.id, after)
   }
 
-  /** undefined: nothing can be said. */
+  /** Whole milliseconds; undefined: nothing can be said. */
   of(endpoint: Endpoint): number | undefined {
     const slowestMs = this.#slowestMs.get(endpoint.id)
-    return slowestMs === undefined ? undefined : Math.max(this.leastMs, slowestMs * FACTOR)
+    return slowestMs === undefined
+      ? undefined
+      : Math.ceil(Math.max(this.leastMs, slowestMs * FACTOR))
   }
 
   /** Forgets endpoints that are no longer there. */

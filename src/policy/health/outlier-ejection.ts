@@ -92,6 +92,11 @@ export class OutlierEjection {
     this.#onEjection(endpoint, false)
   }
 
+  /** Whether anybody is ejected, or on trial. */
+  get isEjecting(): boolean {
+    return this.#ejected > 0
+  }
+
   /** Whether it is ejected, or on trial. */
   has(endpoint: Endpoint): boolean {
     return this.#ejected > 0 && this.#entries.get(endpoint.id)?.isEjected === true

@@ -79,7 +79,7 @@ class Bench {
       } as unknown as Steering,
       counts: new ConnectionCounts(layout, counters.open, listener),
       counters,
-      nowMs: () => 0,
+      clock: { read: () => undefined, nowMs: () => 0 },
       dumpOf: (family) => this.#dump(family),
       takeMessage: () => {
         if (this.#rounds === 0) loop.stop()

@@ -24,7 +24,7 @@ const connect = (bench: SteeringBench, client: number): string =>
 function answer(bench: SteeringBench, client: number, slot: number): void {
   const state = TcpState.synReceived
   const record = conntrackRecord({ type: ConntrackType.update, state, client, slot })
-  bench.steering.answered(record, 0, bench.clock.nowMs())
+  bench.steering.answered(record, 0, bench.clock)
 }
 
 const retryOverdue = (bench: SteeringBench) => {
