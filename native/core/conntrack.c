@@ -150,8 +150,9 @@ static int open_socket(struct ks_conntrack **made, const char **step) {
 
 /*
  * Lets through: an event whose mark has a bit of the mask, unless it is an update that says neither
- * FIN_WAIT nor CLOSE (nor SYN_RECV with `answers`). Attributes are found by the kernel's own SKF_AD_NLATTR (A: where to begin,
- * X: type; A becomes the offset or 0) and SKF_AD_NLATTR_NEST (A: offset of the outer attribute).
+ * TIME_WAIT nor CLOSE (nor SYN_RECV with `answers`). Attributes are found by the kernel's own
+ * SKF_AD_NLATTR (A: where to begin, X: type; A becomes the offset or 0) and SKF_AD_NLATTR_NEST (A:
+ * offset of the outer attribute).
  */
 static int attach_filter(int fd, uint32_t mark_mask, bool answers, const char **step) {
   /* NLM_F_CREATE, 0x400, in the second byte of a little-endian nlmsg_flags, else in the first. */
@@ -178,7 +179,7 @@ static int attach_filter(int fd, uint32_t mark_mask, bool answers, const char **
       /* CTA_PROTOINFO_TCP is its only attribute, and the state that one's first. */
       /* 15 */ BPF_STMT(BPF_MISC | BPF_TAX, 0),
       /* 16 */ BPF_STMT(BPF_LD | BPF_B | BPF_IND, 12),
-      /* 17 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_FIN_WAIT, 3, 0),
+      /* 17 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_TIME_WAIT, 3, 0),
       /* 18 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_CONNTRACK_CLOSE, 2, 0),
       /* 19 */ BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, answered, 1, 0),
       /* 20 */ BPF_STMT(BPF_JMP | BPF_JA, 1),

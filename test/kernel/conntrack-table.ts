@@ -20,8 +20,8 @@ const DEADLINE_MS = 10_000
 /** How long to listen for an event that must not come. */
 const SILENCE_MS = 200
 const [TCP, UDP] = [6, 17]
-/** TCP_CONNTRACK_*: FIN_WAIT and CLOSE. */
-const [FIN_WAIT, CLOSE] = [4, 8]
+/** TCP_CONNTRACK_*: TIME_WAIT and CLOSE. */
+const [TIME_WAIT, CLOSE] = [7, 8]
 const LOOPBACK: Readonly<Record<IpFamily, string>> = { IPv4: '127.0.0.1', IPv6: '::1' }
 const FAMILIES = ['IPv4', 'IPv6'] as const
 /** Destination ports and the connection mark that a rule gives to them; 0: none. */
@@ -193,7 +193,7 @@ if (inNamespace(t, import.meta.url)) {
     t.test(`${family}: TCP is reported once when it is new and once when it closes`, async (t) => {
       const events = subscribe(t)
       for (const { state, port, end } of [
-        { state: FIN_WAIT, port: 7001, end: (socket: Socket) => socket.end() },
+        { state: TIME_WAIT, port: 7001, end: (socket: Socket) => socket.end() },
         { state: CLOSE, port: 7002, end: (socket: Socket) => socket.resetAndDestroy() },
       ]) {
         const [client, accepted] = await openTcp(t, family, port)

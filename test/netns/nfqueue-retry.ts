@@ -1,7 +1,10 @@
 /** The nfqueue mode, when endpoints do not answer: clients connect to another one and never notice. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import t from 'tap'
 
 import type { Agent } from '../fixtures/agent.js'
+import { startLoad, stopLoad } from '../fixtures/constant-load.js'
 import { reach, serve } from '../fixtures/reach.js'
 import { type Proxy, rootOnly, service, slice, startCluster } from '../fixtures/test-cluster.js'
 
@@ -106,7 +109,12 @@ t.test('connections that nobody takes', { skip: rootOnly, timeout: 170_000 }, as
     t.equal(exhausted, 0)
   })
 
-  await t.test('a connect that was refused is not open', async () => {
+  await t.test('after a load nothing is open, nor are connects that were refused', async (t) => {
+    await startLoad(client, { host: '10.96.0.10', rate: 500 })
+    await sleep(4000)
+    const { requests, failures } = await stopLoad(client)
+    t.ok(requests > 500, `${requests} connections`)
+    t.same(failures, [])
     await proxy.until('none open', ({ services }) =>
       services.every(({ activeConnections }) => activeConnections === 0),
     )

@@ -2,16 +2,19 @@
  * Open connections of each slot, from what connection tracking reports: its events, and a dump of
  * its table at the start and whenever events were lost.
  *
- * A UDP or SCTP flow is open while it has an entry. A TCP connection is open until one side sends a
- * FIN or RST: its entry stays for two minutes after that (TIME_WAIT), which says nothing about the
- * load of an endpoint. Each connection is counted out exactly once:
+ * A UDP or SCTP flow is open while it has an entry. A TCP connection is open until both sides have
+ * closed it, or one has reset it: its entry stays for two minutes after that (TIME_WAIT), which says
+ * nothing about the load of an endpoint. Each connection is counted out exactly once:
  *
- *   SYN_SENT .. ESTABLISHED --FIN--> FIN_WAIT --> .. --> CLOSE     out at FIN_WAIT, which comes once
- *              \-----------RST-----------------------> CLOSE       out at CLOSE without a FIN before
- *              \-----------time-out------------------> destroyed   out at the destruction, by its state
- *   SYN_SENT --RST before any answer-------------> destroyed   out at the destruction: the kernel removes
- *                                                              the entry at once, and tells of no CLOSE
- *                                                              (nf_conntrack_proto_tcp.c)
+ *   SYN_SENT .. LAST_ACK ------> TIME_WAIT           out there; a RST may bring CLOSE after it
+ *                  \-----RST---> CLOSE               out there
+ *                  \--time-out-> destroyed           out at the destruction, by its state
+ *   SYN_SENT --RST before any answer--> destroyed    out at the destruction: the kernel removes the entry
+ *                                                    at once, tells of no CLOSE (nf_conntrack_proto_tcp.c)
+ *
+ * The states between may go unreported: the kernel writes an event with the state of that moment
+ * (nf_conntrack_ecache.c), and when two packets of a connection are in the works on two processors,
+ * that may be a later one than the first of them brought about. Nothing can overtake the last one.
  *
  * While a dump is under way, connections come and go: which of them are in it, nobody can tell by
  * order. So it is collected by 5-tuple, and what an event has said of one stands against the dump.
@@ -22,6 +25,7 @@ import { type MarkLayout, slotOf } from '../../packet/mark-layout.js'
 import { IpProtocol } from '../../packet/packet-word.js'
 import { WordMap } from '../../packet/word-map.js'
 import { TCP_FLAG_CLOSE_INIT, TcpState } from '../../packet/tcp-state.js'
+import { EndedConnections } from './ended-connections.js'
 
 /** Source and destination (4 words each), two ports, protocol. */
 const KEY_WORDS = 11
@@ -39,6 +43,7 @@ export class ConnectionCounts {
   readonly #listener: ConnectionListener
   /** During a dump: 5-tuple to slot, or to GONE. */
   #seen: WordMap | undefined
+  readonly #ended = new EndedConnections(KEY_WORDS)
   readonly #key = new Uint32Array(KEY_WORDS)
 
   /** `open` has a place for each slot and is written here alone. */
@@ -52,12 +57,11 @@ export class ConnectionCounts {
   event(records: Uint32Array, base: number): void {
     const slot = slotOf(this.#layout, records[base + ConntrackWord.mark] ?? 0)
     if (slot === 0) return
-    const change = changeOf(records, base)
+    this.#readKey(records, base)
+    const change = this.#changeOf(records, base)
     if (change === 0) return
     this.#add(slot, change)
-    if (this.#seen === undefined) return
-    this.#readKey(records, base)
-    this.#seen.set(this.#key, 0, change > 0 ? slot : GONE)
+    this.#seen?.set(this.#key, 0, change > 0 ? slot : GONE)
   }
 
   beginDump(): void {
@@ -87,6 +91,21 @@ export class ConnectionCounts {
     }
   }
 
+  /** What an event does to the count of its slot: 1, 0 or -1. `#key` is its connection. */
+  #changeOf(records: Uint32Array, base: number): number {
+    const type = records[base + ConntrackWord.type]
+    const isTcp = records[base + ConntrackWord.protocol] === IpProtocol.tcp
+    if (type === ConntrackType.new) {
+      if (isTcp) this.#ended.forget(this.#key)
+      return 1
+    }
+    if (type === ConntrackType.destroy) {
+      return isOpen(records, base) || isRefused(records, base) ? -1 : 0
+    }
+    if (isOpen(records, base)) return 0
+    return this.#ended.add(this.#key) ? -1 : 0
+  }
+
   #readKey(records: Uint32Array, base: number): void {
     const at = base + ConntrackWord.source
     for (let i = 0; i < KEY_WORDS - 1; i++) this.#key[i] = records[at + i] ?? 0
@@ -102,30 +121,19 @@ export class ConnectionCounts {
   }
 }
 
-/** What an event does to the count of its slot: 1, 0 or -1. */
-function changeOf(records: Uint32Array, base: number): number {
-  const type = records[base + ConntrackWord.type]
-  if (type === ConntrackType.new) return 1
-  const isTcp = records[base + ConntrackWord.protocol] === IpProtocol.tcp
-  if (type === ConntrackType.destroy) {
-    return !isTcp || isOpen(records, base) || isRefused(records, base) ? -1 : 0
-  }
-  if (!isTcp) return 0
-  const state = records[base + ConntrackWord.tcpState]
-  if (state === TcpState.finWait) return -1
-  return state === TcpState.close && !hasFin(records, base) ? -1 : 0
-}
-
 function isOpen(records: Uint32Array, base: number): boolean {
   if (records[base + ConntrackWord.protocol] !== IpProtocol.tcp) return true
-  return (records[base + ConntrackWord.tcpState] ?? 0) <= TcpState.established
+  return stateOf(records, base) < TcpState.timeWait
 }
 
 /** Of an entry that is destroyed: reset before anything was answered, so that no event came for it before. */
 function isRefused(records: Uint32Array, base: number): boolean {
   const isAnswered = ((records[base + ConntrackWord.status] ?? 0) & ConntrackStatus.seenReply) !== 0
-  const state = records[base + ConntrackWord.tcpState]
-  return state === TcpState.close && !isAnswered && !hasFin(records, base)
+  return stateOf(records, base) === TcpState.close && !isAnswered && !hasFin(records, base)
+}
+
+function stateOf(records: Uint32Array, base: number): number {
+  return records[base + ConntrackWord.tcpState] ?? 0
 }
 
 function hasFin(records: Uint32Array, base: number): boolean {

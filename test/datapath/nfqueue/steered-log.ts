@@ -48,9 +48,9 @@ t.test('from the verdict to the event that ends it', async (t) => {
   steered.first(tuple(50_000), verdict(3))
   event({ type: ConntrackType.new, client: 50_000 })
   event({ type: ConntrackType.update, client: 50_000, state: TcpState.established })
-  event({ type: ConntrackType.update, client: 50_001, state: TcpState.finWait })
+  event({ type: ConntrackType.update, client: 50_001, state: TcpState.timeWait })
   t.same(lines, [])
-  event({ type: ConntrackType.update, client: 50_000, state: TcpState.finWait })
+  event({ type: ConntrackType.update, client: 50_000, state: TcpState.timeWait })
   event({ type: ConntrackType.destroy, client: 50_000, state: TcpState.timeWait })
   t.match(lines, [
     {
@@ -95,7 +95,7 @@ t.test('a retry is an attempt; the entry that it deletes ends nothing', async (t
   steered.again(tuple(9), '10.244.0.4:80', 4)
   event({ type: ConntrackType.destroy, client: 9, slot: 3, state: TcpState.synSent }, false)
   t.same(lines, [])
-  event({ type: ConntrackType.update, client: 9, slot: 4, state: TcpState.finWait })
+  event({ type: ConntrackType.update, client: 9, slot: 4, state: TcpState.timeWait })
   t.match(lines, [{ endpoint: '10.244.0.4:80', attempts: 2, outcome: 'closed' }])
 })
 

@@ -134,7 +134,7 @@ const isClosing = (client: number, slot: number): EntryFields => ({
   type: ConntrackType.update,
   client,
   slot,
-  state: TcpState.finWait,
+  state: TcpState.timeWait,
   flags: TCP_FLAG_CLOSE_INIT,
 })
 const entry = (client: number, slot: number): EntryFields => ({
