@@ -6,6 +6,7 @@
 import type { ResolvedOptions } from '../config/resolve-options.js'
 import type { RunConfig } from '../config/run-config.js'
 import type { RunningMode } from '../datapath/running-mode.js'
+import { releaseMemory } from '../kernel/memory.js'
 import { raiseFileLimit } from '../kernel/socket.js'
 import { systemClock } from '../lib/clock.js'
 import { messageOf } from '../lib/errors.js'
@@ -212,7 +213,7 @@ function statusInputs(parts: StatusParts): StatusInputs {
 
 /** Who is told of syncs. None of it is called before the proxy starts. */
 function syncObservers(metrics: RunMetrics, mode: RunningMode, http: () => RunHttp): SyncObservers {
-  const heap = new HeapTrim({ clock: systemClock })
+  const heap = new HeapTrim({ clock: systemClock, release: releaseMemory })
   return {
     onQueued: (changes) => {
       metrics.queued(changes)

@@ -59,4 +59,6 @@ export interface NativeAddon extends QueueAddon, NetfilterAddon, PumpAddon {
   dialReceive(fd: number, bytes: Uint8Array): number
   /** Raises RLIMIT_NOFILE (soft, and hard where allowed) towards `wanted`; returns the soft limit now in force. */
   raiseFileLimit(wanted: number): number
+  /** Gives free pages of malloc's back to the system; whether there were any. */
+  releaseMemory(): boolean
 }

@@ -22,20 +22,24 @@ export interface HeapTrimOptions {
   /** Bytes that V8 has taken from the system. */
   readonly heapBytes?: () => number
   readonly collect?: () => void
+  /** Called after a collection: what lies beside V8's heap and is free goes back to the system. */
+  readonly release?: () => void
 }
 
 export class HeapTrim {
   readonly #clock: Clock
   readonly #heapBytes: () => number
   readonly #collect: () => void
+  readonly #release: () => void
   #trimmedBytes = SMALL_BYTES
   #trimmedAtMs = -Infinity
   #cancel: (() => void) | undefined
 
-  constructor({ clock, heapBytes, collect }: HeapTrimOptions) {
+  constructor({ clock, heapBytes, collect, release }: HeapTrimOptions) {
     this.#clock = clock
     this.#heapBytes = heapBytes ?? (() => getHeapStatistics().total_physical_size)
     this.#collect = collect ?? collectGarbage
+    this.#release = release ?? (() => undefined)
   }
 
   /** To be called after each sync. */
@@ -45,6 +49,7 @@ export class HeapTrim {
     this.#cancel = this.#clock.after(Math.max(SETTLE_MS, dueMs), () => {
       this.#cancel = undefined
       this.#collect()
+      this.#release()
       this.#trimmedAtMs = this.#clock.nowMs()
       this.#trimmedBytes = Math.max(SMALL_BYTES, this.#heapBytes())
     })
@@ -55,10 +60,14 @@ export class HeapTrim {
   }
 }
 
-function collectGarbage(): void {
+/** A full collection that leaves no page half empty. It stops the thread. */
+export function collectGarbage(): void {
   // The function exists in contexts that are made while the flag is set.
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   setFlagsFromString('--no-expose-gc')
+  // Otherwise V8 moves objects only out of a few pages that are nearly empty.
+  setFlagsFromString('--compact-on-every-full-gc')
   collect()
+  setFlagsFromString('--no-compact-on-every-full-gc')
 }

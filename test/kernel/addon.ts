@@ -49,6 +49,7 @@ const CALLS: Record<keyof NativeAddon, true> = {
   queueReceive: true,
   queueState: true,
   raiseFileLimit: true,
+  releaseMemory: true,
   setSocketFilter: true,
   signalEvent: true,
   readClock: true,

@@ -9,12 +9,16 @@ t.test('a heap that has grown by half is collected, at most once a minute', asyn
   const clock = new FakeClock()
   let heap = 30 * MIB
   let collections = 0
+  let releases = 0
   const trim = new HeapTrim({
     clock,
     heapBytes: () => heap,
     collect: () => {
       collections++
       heap /= 2
+    },
+    release: () => {
+      t.equal(++releases, collections, 'after the collection')
     },
   })
   trim.synced()
@@ -45,6 +49,7 @@ t.test('a heap that has grown by half is collected, at most once a minute', asyn
   trim.close()
   await clock.advance(100_000)
   t.equal(collections, 3)
+  t.equal(releases, 3)
 })
 
 t.test('the real one collects', async (t) => {
