@@ -11,7 +11,8 @@ export class VipClaims {
 
   /** The VIPs of the Service port that nobody else has. */
   claim(servicePort: ServicePort): readonly Vip[] {
-    return vipsOf(servicePort).filter((vip) => {
+    const vips = vipsOf(servicePort)
+    const own = vips.filter((vip) => {
       const key = vipKey(servicePort, vip)
       const owner = this.#owners.get(key)
       if (owner === undefined) {
@@ -23,6 +24,7 @@ export class VipClaims {
       )
       return false
     })
+    return own.length === vips.length ? vips : own
   }
 }
 

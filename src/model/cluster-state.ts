@@ -12,7 +12,12 @@
 import type { ClusterChange, ClusterObject, ObjectKind } from '../source/cluster-source.js'
 import { SortedMap } from '../lib/sorted-map.js'
 import { categorizeEndpoints } from './categorize-endpoints.js'
-import { EndpointSliceCache, slicePortKey, type EndpointsByPort } from './endpoint-slice-cache.js'
+import {
+  EndpointSliceCache,
+  endpointsUnder,
+  slicePortKey,
+  type EndpointsByPort,
+} from './endpoint-slice-cache.js'
 import type { ServicePort } from './service-port.js'
 import { sameValue, shareEndpoints, shareState } from './share-structure.js'
 import type { NodeState, ObjectProblem, ServicePortState, Snapshot } from './snapshot.js'
@@ -180,7 +185,7 @@ export class ClusterState {
       const old = before.find((state) => state.servicePort.id === id)
       const endpoints = shareEndpoints(
         old?.endpoints ?? [],
-        byPort.get(slicePortKey(portName, protocol)) ?? [],
+        endpointsUnder(byPort, slicePortKey(portName, protocol)),
       )
       const categorized = categorizeEndpoints(endpoints, servicePort, this.#node)
       return shareState(old, { servicePort, endpoints, ...categorized })

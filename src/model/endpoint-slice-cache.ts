@@ -17,8 +17,18 @@ import type { Protocol } from './service-port.js'
 import { shareEndpoints } from './share-structure.js'
 import type { ObjectProblem } from './snapshot.js'
 
-/** Endpoints sorted by id, under slicePortKey of their port. */
-export type EndpointsByPort = ReadonlyMap<string, readonly Endpoint[]>
+/** The endpoints of one port, sorted by id. */
+export interface PortEndpoints {
+  /** slicePortKey */
+  readonly key: string
+  readonly endpoints: readonly Endpoint[]
+}
+
+/**
+ * By port, each key once. A list and no Map: slices have a port or two, and there are many slices (an
+ * empty Map takes 200 bytes).
+ */
+export type EndpointsByPort = readonly PortEndpoints[]
 
 export interface SliceChange {
   /** Keys of the Services whose endpoints may have changed. */
@@ -31,11 +41,18 @@ export function slicePortKey(portName: string, protocol: Protocol): string {
   return `${portName}/${protocol}`
 }
 
+/** The endpoints of the port with that key. */
+export function endpointsUnder(byPort: EndpointsByPort, key: string): readonly Endpoint[] {
+  return byPort.find((port) => port.key === key)?.endpoints ?? []
+}
+
 /** A slice as it is kept. */
 interface CachedSlice {
+  /** `namespace/name` of the slice. */
+  readonly key: string
   readonly serviceKey: string
   readonly ipFamily: IpFamily
-  /** By slicePortKey; endpoints sorted by id, each id once. */
+  /** Each id once a port. */
   readonly ports: EndpointsByPort
 }
 
@@ -44,10 +61,10 @@ const MAX_NAMES = 20_000
 
 export class EndpointSliceCache {
   readonly #nodeName: string
-  /** Service key -> slice key -> slice. No empty inner map. */
-  readonly #byService = new Map<string, Map<string, CachedSlice>>()
-  /** Slice key -> service key, to find a slice whose label has changed. */
-  readonly #serviceOf = new Map<string, string>()
+  /** Service key -> slices, sorted by their keys. No empty list. */
+  readonly #byService = new Map<string, readonly CachedSlice[]>()
+  /** By slice key: to find a slice whose label has changed. */
+  readonly #slices = new Map<string, CachedSlice>()
   /** Each text once: 250,000 endpoints are on a few thousand nodes. */
   readonly #names = new Map<string, string>()
   readonly #traits = new SharedTraits()
@@ -59,27 +76,28 @@ export class EndpointSliceCache {
 
   /** Takes in a new or changed slice; key is `namespace/name` of the slice. */
   apply(key: string, object: V1EndpointSlice): SliceChange {
-    const old = this.#byService.get(this.#serviceOf.get(key) ?? '')?.get(key)
+    const old = this.#slices.get(key)
     const before = this.delete(key)
     const { slice: decoded, problems } = decodeEndpointSlice(object, this.#nodeName)
     if (decoded === undefined) return { serviceKeys: before, problems }
     const { serviceKey, ipFamily } = decoded
-    const slice = { serviceKey, ipFamily, ports: this.#portsOf(decoded, old?.ports) }
-    this.#serviceOf.set(key, serviceKey)
-    const slices = this.#byService.get(serviceKey)
-    if (slices === undefined) this.#byService.set(serviceKey, new Map([[key, slice]]))
-    else slices.set(key, slice)
+    const slice = { key, serviceKey, ipFamily, ports: this.#portsOf(decoded, old?.ports ?? []) }
+    this.#slices.set(key, slice)
+    const others = this.#byService.get(serviceKey) ?? []
+    const at = others.findIndex((other) => other.key > key)
+    this.#byService.set(serviceKey, others.toSpliced(at < 0 ? others.length : at, 0, slice))
     return { serviceKeys: [...new Set([...before, serviceKey])], problems }
   }
 
   /** Forgets a slice; returns the key of the Service it belonged to, if it is known. */
   delete(key: string): readonly string[] {
-    const serviceKey = this.#serviceOf.get(key)
-    if (serviceKey === undefined) return []
-    this.#serviceOf.delete(key)
-    const slices = this.#byService.get(serviceKey)
-    slices?.delete(key)
-    if (slices?.size === 0) this.#byService.delete(serviceKey)
+    const slice = this.#slices.get(key)
+    if (slice === undefined) return []
+    this.#slices.delete(key)
+    const { serviceKey } = slice
+    const others = this.#byService.get(serviceKey)?.filter((other) => other !== slice) ?? []
+    if (others.length === 0) this.#byService.delete(serviceKey)
+    else this.#byService.set(serviceKey, others)
     return [serviceKey]
   }
 
@@ -91,21 +109,21 @@ export class EndpointSliceCache {
    */
   endpointsOf(serviceKey: string, family: IpFamily): EndpointsByPort {
     const [only, ...others] = this.#slicesOf(serviceKey, family)
-    if (only === undefined) return new Map()
+    if (only === undefined) return []
     if (others.length === 0) return only.ports
     const byPort = new Map<string, Map<string, Endpoint>>()
     for (const { ports } of [only, ...others]) {
-      for (const [key, endpoints] of ports) {
+      for (const { key, endpoints } of ports) {
         const merged = byPort.get(key) ?? new Map<string, Endpoint>()
         byPort.set(key, merged)
         for (const endpoint of endpoints) add(merged, endpoint)
       }
     }
-    return new Map([...byPort].map(([key, endpoints]) => [key, sortedById(endpoints)]))
+    return [...byPort].map(([key, endpoints]) => ({ key, endpoints: sortedById(endpoints) }))
   }
 
   /** The endpoints of a slice's ports; one that has not changed is the same object as before. */
-  #portsOf({ ports, endpoints }: DecodedSlice, old: EndpointsByPort | undefined): EndpointsByPort {
+  #portsOf({ ports, endpoints }: DecodedSlice, old: EndpointsByPort): EndpointsByPort {
     this.#traits.begin()
     const byPort = new Map<string, Map<string, Endpoint>>()
     for (const { name, protocol, port } of ports) {
@@ -114,12 +132,10 @@ export class EndpointSliceCache {
       byPort.set(key, found)
       for (const endpoint of endpoints) add(found, this.#endpointOf(endpoint, port))
     }
-    return new Map(
-      [...byPort].map(([key, found]) => [
-        key,
-        shareEndpoints(old?.get(key) ?? [], sortedById(found)),
-      ]),
-    )
+    return [...byPort].map(([key, found]) => ({
+      key,
+      endpoints: shareEndpoints(endpointsUnder(old, key), sortedById(found)),
+    }))
   }
 
   #endpointOf(endpoint: SliceEndpoint, port: number): Endpoint {
@@ -139,12 +155,8 @@ export class EndpointSliceCache {
   }
 
   #slicesOf(serviceKey: string, family: IpFamily): CachedSlice[] {
-    const slices = this.#byService.get(serviceKey)
-    if (slices === undefined) return []
-    return [...slices]
-      .filter(([, slice]) => slice.ipFamily === family)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, slice]) => slice)
+    const slices = this.#byService.get(serviceKey) ?? []
+    return slices.filter((slice) => slice.ipFamily === family)
   }
 }
 

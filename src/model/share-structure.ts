@@ -35,7 +35,7 @@ export function shareEndpoints(
     const old = before[position]
     return old !== undefined && sameEndpoint(old, endpoint) ? old : endpoint
   })
-  return shareItems(before, shared)
+  return shareItems(before, shareItems(after, shared))
 }
 
 /** The old state when nothing of it changed; `after` has to share its endpoints with it already. */

@@ -47,12 +47,11 @@ export function vipsOf(servicePort: ServicePort): readonly Vip[] {
     ...servicePort.externalIps,
     ...servicePort.loadBalancerVips,
   ]
-  const vips: Vip[] = []
-  for (const address of new Set(addresses)) {
-    vips.push({ kind: kinds.get(address) ?? 'cluster-ip', address, port })
-  }
-  if (nodePort !== undefined) vips.push({ kind: 'node-port', address: undefined, port: nodePort })
-  return vips
+  const vips = [...new Set(addresses)].map((address): Vip => {
+    return { kind: kinds.get(address) ?? 'cluster-ip', address, port }
+  })
+  if (nodePort === undefined) return vips
+  return [...vips, { kind: 'node-port', address: undefined, port: nodePort }]
 }
 
 /**

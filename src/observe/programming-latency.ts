@@ -4,7 +4,6 @@
  * this process do not count, deletions have no moment. Bounds: MAX_PENDING moments wait for a sync,
  * further ones are not measured; MAX_SLICES slices are known.
  */
-import { LRUCache } from 'lru-cache'
 import type { IpFamily } from '../lib/ip-address.js'
 
 const ANNOTATION = 'endpoints.kubernetes.io/last-change-trigger-time'
@@ -25,7 +24,7 @@ interface Trigger {
 export class ProgrammingLatency {
   readonly #startedAtMs: number
   /** Slice -> the moment last seen: a slice that comes again unchanged is no change. */
-  readonly #seen = new LRUCache<string, number>({ max: MAX_SLICES })
+  readonly #seen = new Map<string, number>()
   #pending: Trigger[] = []
   #taken: readonly Trigger[] = []
 
@@ -39,8 +38,19 @@ export class ProgrammingLatency {
     if (text === undefined || (addressType !== 'IPv4' && addressType !== 'IPv6')) return
     const atMs = Date.parse(text)
     if (!(atMs > this.#startedAtMs) || this.#seen.get(key) === atMs) return
-    this.#seen.set(key, atMs)
+    this.#remember(key, atMs)
     if (this.#pending.length < MAX_PENDING) this.#pending.push({ family: addressType, atMs })
+  }
+
+  /** A Map keeps the order of insertion: the first one has been quiet for the longest time. */
+  #remember(key: string, atMs: number): void {
+    this.#seen.delete(key)
+    this.#seen.set(key, atMs)
+    if (this.#seen.size <= MAX_SLICES) return
+    for (const oldest of this.#seen.keys()) {
+      this.#seen.delete(oldest)
+      break
+    }
   }
 
   /** A sync begins: it has all changes until now, and those of one that failed before. */

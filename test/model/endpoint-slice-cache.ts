@@ -2,7 +2,7 @@ import type { V1Endpoint, V1EndpointSlice } from '@kubernetes/client-node'
 import fc from 'fast-check'
 import t from 'tap'
 import { plainEndpoint } from '../../src/model/compact-endpoint.js'
-import { EndpointSliceCache } from '../../src/model/endpoint-slice-cache.js'
+import { EndpointSliceCache, endpointsUnder } from '../../src/model/endpoint-slice-cache.js'
 import type { Endpoint } from '../../src/model/endpoint.js'
 import { endpointSlice, type EndpointSliceOptions, type Plain } from '../fixtures/objects.js'
 
@@ -12,7 +12,7 @@ function endpointsIn(...slices: readonly EndpointSliceOptions[]): readonly Endpo
   const cache = new EndpointSliceCache(NODE)
   for (const options of slices)
     cache.apply(`demo/${options.name ?? 'echo-1'}`, endpointSlice(options))
-  return cache.endpointsOf('demo/echo', 'IPv4').get('http/TCP') ?? []
+  return endpointsUnder(cache.endpointsOf('demo/echo', 'IPv4'), 'http/TCP')
 }
 
 const idsIn = (...slices: readonly EndpointSliceOptions[]): readonly string[] =>

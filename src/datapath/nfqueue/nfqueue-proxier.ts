@@ -419,8 +419,11 @@ export class NfqueueProxier implements Datapath {
       ]),
     )
     for (const port of changes.changed) {
-      const { id, ipFamily } = port.state.servicePort
-      this.#applied.set(id, { ...port, entries: this.#entriesOf(port, own.get(ipFamily) ?? []) })
+      const { state, vips } = port
+      const { id, ipFamily } = state.servicePort
+      const entries = this.#entriesOf(port, own.get(ipFamily) ?? [])
+      // A copy has no room to grow: most Service ports have one entry, and there may be 10,000.
+      this.#applied.set(id, { state, vips, entries: entries.slice() })
     }
     for (const [family, state] of this.#families) {
       state.parts = this.#options.standby.partsOf(family)

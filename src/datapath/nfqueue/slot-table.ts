@@ -103,18 +103,19 @@ export class SlotTable {
    */
   assign(servicePortId: string, endpoints: readonly SlotEndpoint[]): SlotChanges {
     const before = this.#ports.get(servicePortId) ?? NO_SLOTS
-    const after: PortSlots = { endpoints, slots: [] }
+    // In its full length at once: a list that grows keeps room for more.
+    const after: PortSlots = { endpoints, slots: new Array<number>(endpoints.length) }
     const added: SlotElement[] = []
     const removed: number[] = []
     const comment = commentOf(servicePortId)
     let position = 0
-    for (const { id, ip, port } of endpoints) {
+    for (const [index, { id, ip, port }] of endpoints.entries()) {
       for (; (before.endpoints[position]?.id ?? id) < id; position++)
         keep(removed, before, position)
       const known = before.endpoints[position]?.id === id ? before.slots[position++] : NO_SLOT
       const isNew = known === undefined || known === NO_SLOT
       const slot = isNew ? (this.#claim(`${comment} ${id}`) ?? this.#take()) : known
-      after.slots.push(slot ?? NO_SLOT)
+      after.slots[index] = slot ?? NO_SLOT
       if (isNew && slot !== undefined) added.push({ slot, ip, port, comment })
     }
     for (; position < before.slots.length; position++) keep(removed, before, position)

@@ -82,6 +82,7 @@ export class SteeringCounters {
   /** Of the failures, those that were tried elsewhere, and those that the client saw. */
   readonly retries: Uint32Array
   readonly exhausted: Uint32Array
+  readonly #ofOneLife: readonly Uint32Array[]
 
   /** For slots up to maxSlot; or a view of what another thread has made. */
   constructor(from: number | SteeringCounterMemory) {
@@ -103,6 +104,7 @@ export class SteeringCounters {
     this.failures = new Uint32Array(slots, count * 8, count)
     this.retries = new Uint32Array(slots, count * 12, count)
     this.exhausted = new Uint32Array(slots, count * 16, count)
+    this.#ofOneLife = [this.steered, this.failures, this.retries, this.exhausted]
   }
 
   add(total: number, by = 1): void {
@@ -154,10 +156,8 @@ export class SteeringCounters {
 
   /** A slot begins a new life: everything but what is still open. */
   resetSlot(slot: number): void {
-    this.steered[slot] = 0
-    this.failures[slot] = 0
-    this.retries[slot] = 0
-    this.exhausted[slot] = 0
+    // A page that nobody writes to takes no memory: nothing is written where nothing was counted.
+    for (const counts of this.#ofOneLife) if (counts[slot] !== 0) counts[slot] = 0
   }
 }
 
