@@ -36,7 +36,7 @@ function manifests(pods: readonly string[]): object[] {
   }).flat()
 }
 
-t.test('250,000 endpoints', { skip: rootOnly, timeout: 170_000 }, async (t) => {
+t.test('250,000 endpoints', { skip: rootOnly, timeout: 400_000 }, async (t) => {
   const cluster = await startCluster(2)
   t.teardown(() => cluster.close())
   const pods = [cluster.podIp(1), cluster.podIp(2)]
@@ -56,6 +56,8 @@ t.test('250,000 endpoints', { skip: rootOnly, timeout: 170_000 }, async (t) => {
   }
   const before = await slots()
   t.equal(before.size, total, 'every endpoint has its slot')
+  const map = ['list', 'map', 'ip', 'kube-sluice', 'endpoints'] as const
+  t.match(await cluster.onNode('nft', '-t', ...map), /size 524288/, 'made for that many at once')
   for (const host of ['10.97.0.0', last]) {
     t.equal((await answers(cluster.client, { host })).length, 2, `${host} is steered`)
   }

@@ -45,6 +45,10 @@ export interface Layout {
   readonly snapshot: Snapshot
   /** Warnings about single Service ports, by id. */
   readonly oversized: SortedMap<string>
+  /** Elements that `endpoints` or `vip-slots` may have, whichever has more. */
+  readonly size: number
+  /** For how many the skeleton has room; 0: for any number. */
+  readonly room: number
 }
 
 /** The same object in the next layout when nothing of it changed. */
@@ -56,6 +60,8 @@ export interface LayoutPart {
   readonly elements: PortElements
 }
 
+/** Below it rehashing takes some milliseconds, and the memory of a table that is made for more is not worth it. */
+const MIN_ROOM_SIZE = 16_384
 /** As the option --affinity-max-clients. */
 const DEFAULT_AFFINITY_CLIENTS = 65_536
 
@@ -85,8 +91,35 @@ export function computeLayout(
     new Map([...changes].map(([id, part]) => [id, oversizedWarning(part)])),
   )
   const warnings = [...conflicts, ...oversized.values()]
-  const skeleton = base?.skeleton ?? skeletonOf(family, options, node)
-  return { family, skeleton, parts, conflicts, warnings, options, snapshot, oversized }
+  const size = sizeAfter(changes, base)
+  const room = roomFor(size, previous?.room)
+  const skeleton =
+    base?.room === room ? base.skeleton : skeletonOf(family, { ...options, room }, node)
+  return { family, skeleton, parts, conflicts, warnings, options, snapshot, oversized, size, room }
+}
+
+function sizeAfter(changes: PartChanges, base: Layout | undefined): number {
+  let size = base?.size ?? 0
+  for (const [id, part] of changes) size += sizeOf(part) - sizeOf(base?.parts.get(id))
+  return size
+}
+
+function sizeOf(part: LayoutPart | undefined): number {
+  if (part === undefined) return 0
+  const { elements, state } = part
+  return Math.max(elements.get('vip-slots')?.count ?? 0, state?.endpoints.length ?? 0)
+}
+
+/** A table with less room is made anew: a change of a map adds before it removes. */
+export function roomNeeded(size: number): number {
+  return Math.ceil(size / 0.75)
+}
+
+/** One that starts with many endpoints has room for twice as many or more; with few it grows by itself. */
+function roomFor(size: number, before: number | undefined): number {
+  if (before === 0 || (before === undefined && size < MIN_ROOM_SIZE)) return 0
+  if (before !== undefined && roomNeeded(size) <= before) return before
+  return 2 ** Math.ceil(Math.log2(size * 2))
 }
 
 /** The parts of Service ports with other endpoints than in `base`; undefined when more has changed. */
@@ -149,7 +182,11 @@ function nodePart(family: IpFamily, { nodePortAddresses }: LayoutOptions): Layou
   return { state: undefined, vips: [], elements }
 }
 
-function skeletonOf(family: IpFamily, options: LayoutOptions, node: NodeState): string {
+function skeletonOf(
+  family: IpFamily,
+  options: LayoutOptions & { readonly room: number },
+  node: NodeState,
+): string {
   const { marks, masqueradeAll, localhostNodePorts, nodePortAddresses } = options
   return skeletonText({
     family,
@@ -158,6 +195,7 @@ function skeletonOf(family: IpFamily, options: LayoutOptions, node: NodeState): 
     localhostNodePorts,
     affinityMaxClients: options.affinityMaxClients ?? DEFAULT_AFFINITY_CLIENTS,
     dropsInvalid: options.dropsInvalid ?? false,
+    room: options.room,
     podRange: podRanges(node, options).find((range) => range.family === family),
     nodePortsAtAll: nodePortAddresses === 'all',
   })

@@ -14,9 +14,9 @@ import type { RuleMetrics } from '../../observe/rule-metrics.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import { changedAffinity, staleClients, type AffinityEntries } from './affinity-clients.js'
 import { renderOperations, type ElementLoader } from './element-loader.js'
-import { computeLayout, type Layout, type LayoutOptions } from './layout.js'
+import { computeLayout, roomNeeded, type Layout, type LayoutOptions } from './layout.js'
 import { allElements, diffLayouts, replaceAll } from './layout-diff.js'
-import { removalText, tableName, versionComment } from './skeleton.js'
+import { isMadeFrom, removalText, tableName } from './skeleton.js'
 
 const FORGET_ATTEMPTS = 5
 
@@ -152,11 +152,15 @@ export class NftablesProxier implements Datapath {
   }
 
   /** Listing chains costs milliseconds, whatever the number of elements; listing rules does not. */
-  async #tableState({ family, skeleton }: Layout): Promise<'current' | 'outdated' | 'absent'> {
+  async #tableState({
+    family,
+    skeleton,
+    size,
+  }: Layout): Promise<'current' | 'outdated' | 'absent'> {
     const args = ['list', 'chains', family === 'IPv4' ? 'ip' : 'ip6']
     const { status, stdout } = await this.#options.run('nft', args)
     if (status !== 0 || !stdout.includes(`table ${tableName(family)} {`)) return 'absent'
-    return stdout.includes(versionComment(skeleton)) ? 'current' : 'outdated'
+    return isMadeFrom(stdout, skeleton, roomNeeded(size)) ? 'current' : 'outdated'
   }
 }
 

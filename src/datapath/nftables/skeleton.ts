@@ -44,6 +44,8 @@ export interface SkeletonOptions {
   readonly affinityMaxClients: number
   /** Whether packets that connection tracking calls invalid are not forwarded. */
   readonly dropsInvalid: boolean
+  /** Elements that the two maps with one for each endpoint hold at most; 0: they grow by themselves. */
+  readonly room: number
 }
 
 /** After mangle (-150), where connections are steered, and before DNAT. */
@@ -63,29 +65,38 @@ const HASH_SEED = 0x6b730001
  */
 export function skeletonText(options: SkeletonOptions): string {
   const name = tableName(options.family)
-  const body = [...setBlocks(options), ...chainBlocks(options)]
   return [
     removalText(options.family) + `table ${name} {`,
     '  comment "kube-sluice: connections to Services"',
-    ...block(`chain ${SKELETON_CHAIN}`, versionOf(body), []),
-    ...body,
+    ...block(`chain ${SKELETON_CHAIN}`, versionOf(options), []),
+    ...bodyOf(options),
     '}',
     '',
   ].join('\n')
 }
 
-/** What `nft list chains` prints of a table that was made from this text. */
-export function versionComment(skeleton: string): string {
-  return VERSION_COMMENT.exec(skeleton)?.[0] ?? ''
+/**
+ * Whether what `nft list chains` prints is of a table made from such a text, with room for that many
+ * endpoints: one with another room than the text's serves as well.
+ */
+export function isMadeFrom(listed: string, skeleton: string, endpoints: number): boolean {
+  const [, made, room] = VERSION_COMMENT.exec(listed) ?? []
+  const [, wanted] = VERSION_COMMENT.exec(skeleton) ?? []
+  return made !== undefined && made === wanted && Number(room ?? Infinity) >= endpoints
 }
 
-/** An empty chain; its comment is a hash of everything else. */
+/** An empty chain; its comment is a hash of everything else, and the room. */
 const SKELETON_CHAIN = 'skeleton'
-const VERSION_COMMENT = /comment "version [0-9a-f]{16}"/
+const VERSION_COMMENT = /comment "version ([0-9a-f]{16})(?:, room for (\d+))?"/
 
-function versionOf(lines: readonly string[]): string {
-  const hash = createHash('sha256').update(lines.join('\n')).digest('hex')
-  return `version ${hash.slice(0, 16)}`
+function versionOf(options: SkeletonOptions): string {
+  const body = bodyOf({ ...options, room: 0 }).join('\n')
+  const hash = createHash('sha256').update(body).digest('hex').slice(0, 16)
+  return `version ${hash}${options.room === 0 ? '' : `, room for ${options.room}`}`
+}
+
+function bodyOf(options: SkeletonOptions): string[] {
+  return [...setBlocks(options), ...chainBlocks(options)]
 }
 
 /** `ip kube-sluice` */
@@ -98,9 +109,12 @@ export function removalText(family: IpFamily): string {
   return tableRemovalText(family, TABLE)
 }
 
-function setBlocks({ family, affinityMaxClients }: SkeletonOptions): string[] {
+function setBlocks({ family, affinityMaxClients, room }: SkeletonOptions): string[] {
+  // The kernel makes the hash table of such a map once; others it makes anew each time they double.
+  const size = room === 0 ? [] : [`size ${room}`]
   const endpoints = block('map endpoints', 'slot number of a steered connection -> endpoint', [
     `type mark : ${typeOf('address', family)} . inet_service`,
+    ...size,
   ])
   return [
     ...endpoints,
@@ -111,6 +125,7 @@ function setBlocks({ family, affinityMaxClients }: SkeletonOptions): string[] {
       return block(`${isMap ? 'map' : 'set'} ${name}`, spec.comment, [
         declaration(spec, family),
         ...(spec.key.includes('range') ? ['flags interval'] : []),
+        ...(name === 'vip-slots' ? size : []),
       ])
     }),
   ]

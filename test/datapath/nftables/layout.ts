@@ -1,7 +1,11 @@
 import t from 'tap'
 
 import { renderOperations } from '../../../src/datapath/nftables/element-loader.js'
-import { computeLayout, type LayoutOptions } from '../../../src/datapath/nftables/layout.js'
+import {
+  computeLayout,
+  roomNeeded,
+  type LayoutOptions,
+} from '../../../src/datapath/nftables/layout.js'
 import { allElements, diffLayouts, replaceAll } from '../../../src/datapath/nftables/layout-diff.js'
 import type { Endpoint } from '../../../src/model/endpoint.js'
 import type { ServicePort } from '../../../src/model/service-port.js'
@@ -221,4 +225,26 @@ t.test('everything is what a diff from nothing gives, after every set is emptied
   )
   t.match(renderOperations(all), /^flush map ip kube-sluice vips\n/)
   t.match(renderOperations(all), /\nflush set ip kube-sluice vip-rejects\n/)
+})
+
+t.test('a table that starts with many endpoints has room for twice as many', async (t) => {
+  const endpoints = Array.from({ length: 100 }, (_, i) => endpoint(`10.244.1.${i}`, 8080))
+  const ports = (count: number) =>
+    Array.from({ length: count }, (_, i) =>
+      portState(servicePort({ name: `s${i}`, clusterIp: `10.96.${i >> 8}.${i & 255}` }), endpoints),
+    )
+  const many = ports(200)
+  const [large, larger] = layouts(many, many.concat(ports(280).slice(200)))
+  t.equal(large.size, 20_000)
+  t.equal(large.room, 65_536)
+  t.equal(larger.size, 28_000)
+  t.equal(larger.skeleton, large.skeleton, 'what grows within its room stays')
+  const [, outgrown] = layouts(many, ports(500))
+  t.equal(outgrown.size, 50_000)
+  t.equal(outgrown.room, 131_072)
+  t.ok(roomNeeded(outgrown.size) > large.room, 'the table that is there does not do')
+  const [small, grown] = layouts(ports(100), many)
+  t.equal(small.room, 0)
+  t.equal(grown.room, 0, 'it grows by itself')
+  t.equal(layouts(many, ports(10))[1].size, 1000)
 })

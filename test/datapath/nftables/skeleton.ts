@@ -1,9 +1,9 @@
 import t from 'tap'
 
 import {
+  isMadeFrom,
   removalText,
   skeletonText,
-  versionComment,
   type SkeletonOptions,
 } from '../../../src/datapath/nftables/skeleton.js'
 import { DEFAULT_MARK_MASK, markLayoutOf } from '../../../src/packet/mark-layout.js'
@@ -18,6 +18,7 @@ const options: SkeletonOptions = {
   localhostNodePorts: false,
   affinityMaxClients: 65_536,
   dropsInvalid: false,
+  room: 0,
 }
 /** The rules of a chain. */
 const chain = (name: string, over: Partial<SkeletonOptions> = {}): string[] => {
@@ -29,11 +30,25 @@ const chain = (name: string, over: Partial<SkeletonOptions> = {}): string[] => {
 t.test('it is the same text each time, and another version for other options', async (t) => {
   const text = skeletonText(options)
   t.equal(skeletonText({ ...options }), text)
-  t.match(versionComment(text), /^comment "version [0-9a-f]{16}"$/)
+  t.match(text, /comment "version [0-9a-f]{16}"/)
   const other = skeletonText({ ...options, masqueradeAll: true })
-  t.not(versionComment(other), versionComment(text))
+  t.ok(isMadeFrom(text, text, 1e6), 'it grows by itself')
+  t.notOk(isMadeFrom(other, text, 1))
+  t.notOk(isMadeFrom('', text, 1))
+  t.notOk(isMadeFrom('', '', 1))
   t.ok(text.startsWith(removalText('IPv4')), 'a table that is there is replaced')
-  t.equal(versionComment(''), '')
+})
+
+t.test('a table with another room serves as well, if it is large enough', async (t) => {
+  const [none, small, large] = [0, 1024, 4096].map((room) => skeletonText({ ...options, room }))
+  t.match(small, /comment "version [0-9a-f]{16}, room for 1024"/)
+  t.equal(small!.match(/size 1024\n/g)?.length, 2, 'two maps have one element for each endpoint')
+  for (const wanted of [none!, small!, large!]) {
+    t.ok(isMadeFrom(none!, wanted, 1e6))
+    t.ok(isMadeFrom(small!, wanted, 1024))
+    t.notOk(isMadeFrom(small!, wanted, 1025))
+    t.ok(isMadeFrom(large!, wanted, 1025))
+  }
 })
 
 t.test('only our bits of the conntrack mark are written', async (t) => {
