@@ -5,7 +5,8 @@
 import { ADDRESS_BYTES, writeAddress } from '../../lib/address-bytes.js'
 import { formatAddress, type IpFamily, printAddress } from '../../lib/ip-address.js'
 import type { Netfilter } from '../../kernel/netfilter.js'
-import type { ElementOperation } from '../../kernel/netfilter-addon-types.js'
+import type { ElementDump, ElementOperation } from '../../kernel/netfilter-addon-types.js'
+import { KernelError } from '../../lib/errors.js'
 import type { MarkLayout } from '../../packet/mark-layout.js'
 import { slotOf } from '../../packet/mark-layout.js'
 import { TABLE } from '../nftables/tables.js'
@@ -49,7 +50,8 @@ export class NftablesEndpointMap implements EndpointMap {
   }
 
   #read(): readonly AdoptedElement[] {
-    const dump = this.#netfilter.dumpElements(this.#family, TABLE, ENDPOINTS_MAP)
+    const dump = this.#dump()
+    if (dump === undefined) return []
     const { count, keys, data, dataLength, comments, commentEnds } = dump
     const addressLength = ADDRESS_BYTES[this.#family]
     const keyView = new DataView(keys.buffer, keys.byteOffset)
@@ -68,13 +70,29 @@ export class NftablesEndpointMap implements EndpointMap {
     return elements
   }
 
+  /** Undefined without a table. */
+  #dump(): ElementDump | undefined {
+    try {
+      return this.#netfilter.dumpElements(this.#family, TABLE, ENDPOINTS_MAP)
+    } catch (error) {
+      if (error instanceof KernelError && error.errnoName === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
   add(elements: readonly SlotElement[]): Promise<void> {
     if (elements.length > 0) this.#netfilter.changeElements([this.#addition(elements)])
     return Promise.resolve()
   }
 
+  /** In one transaction: a packet finds what there was or what there is to be. */
   fill(elements: readonly SlotElement[]): Promise<void> {
-    return this.add(elements)
+    const flush: ElementOperation = { ...this.#operation(0, new Uint8Array()), verb: 'flush' }
+    this.#netfilter.changeElements([
+      flush,
+      ...(elements.length > 0 ? [this.#addition(elements)] : []),
+    ])
+    return Promise.resolve()
   }
 
   isIntact(): Promise<boolean> {

@@ -75,8 +75,10 @@ interface FamilyState {
   readonly removedUdpSlots: number[]
   /** What the standby had at the last sync that succeeded: AppliedPorts are made of it. */
   parts: SortedMap<StandbyPart>
-  /** Generation of the standby that the map of endpoints was filled in; undefined: fill it. */
+  /** Generation of the standby that the map of endpoints was filled in (0: by an earlier process); undefined: fill it. */
   filled: number | undefined
+  /** Whether this sync has filled it: slots that have gone are not there any more. */
+  isFresh: boolean
   /** Generation of the standby that steering's rules were put on top of. */
   raised: number
 }
@@ -129,7 +131,8 @@ export class NfqueueProxier implements Datapath {
         removedSlots: [],
         removedUdpSlots: [],
         parts: SortedMap.empty(),
-        filled: undefined,
+        filled: 0,
+        isFresh: false,
         raised: 0,
       })
     }
@@ -162,6 +165,8 @@ export class NfqueueProxier implements Datapath {
     if (this.#isClosed) return { warnings: [] }
     const isVerifying = this.#verification.isDue()
     try {
+      // Before the standby may make its tables anew.
+      if (!this.#isAdopted) await this.#readSlots()
       const warnings = await this.#prepare(snapshot, isVerifying)
       const changes = this.#changesTo(snapshot, isVerifying)
       await this.#assignSlots(changes)
@@ -251,7 +256,6 @@ export class NfqueueProxier implements Datapath {
   /** Gives endpoints their slots, and fills the maps with the new ones. */
   async #assignSlots({ changed, removed, isVerifying, snapshot }: Changes): Promise<void> {
     const { counters } = this.#options
-    if (!this.#isAdopted) await this.#readSlots()
     for (const { state } of removed) {
       const { id, ipFamily } = state.servicePort
       const slots = this.#slots.assign(id, []).removed
@@ -289,9 +293,10 @@ export class NfqueueProxier implements Datapath {
     const map = this.#options.endpointMaps[family]
     const generation = this.#options.standby.generation(family)
     const isLost =
-      this.#isAdopted && (state.filled !== generation || (isVerifying && !(await map.isIntact())))
+      state.filled !== generation || (this.#isAdopted && isVerifying && !(await map.isIntact()))
     if (isLost) await map.fill(this.#slots.elements(family))
     else await map.add(added)
+    state.isFresh = isLost
     state.filled = generation
   }
 
@@ -395,7 +400,7 @@ export class NfqueueProxier implements Datapath {
     const isUdp = ({ servicePort }: ServicePortState): boolean => servicePort.protocol === 'UDP'
     for (const [family, state] of this.#families) {
       const slots = state.removedSlots.splice(0)
-      await endpointMaps[family].remove(slots)
+      if (!state.isFresh) await endpointMaps[family].remove(slots)
       this.#slots.free(slots)
       const udpSlots = state.removedUdpSlots.splice(0)
       await deleteFlowsOfSlots(netfilter, layout, family, udpSlots)
