@@ -43,7 +43,7 @@ export interface NfqueueContext {
 }
 
 const NO_RAW_SOCKET =
-  'raw-socket is not installed: a refused connect is not retried, an unanswered one when its client repeats the SYN; type: npm install raw-socket'
+  'raw-socket is not installed: a refused connect is not retried, an unanswered one when its client has repeated the SYN twice (3 s); type: npm install raw-socket'
 
 /**
  * Starts the steering thread and makes the datapath.

@@ -401,7 +401,7 @@ export class Steering {
    * and with `isLastResort` its client will notice.
    */
   #retry(place: number, vip: VipEntry, { isLastResort }: { isLastResort: boolean }): boolean {
-    const { flows, kernel, counters, attempts, layout, log } = this.#options
+    const { flows, kernel, counters, attempts, layout, log, canSendAgain } = this.#options
     const slot = flows.lastSlot(place)
     const syn = flows.syn(place)
     let mark = 0
@@ -423,7 +423,8 @@ export class Steering {
     flows.readTuple(place, this.#tuple)
     log?.again(place, vip)
     kernel.deleteEntry(flows.family[place] ?? 4, this.#tuple)
-    kernel.sendAgain(syn)
+    // Else its client sends it: without an entry it comes up as a first packet, and gets this verdict.
+    if (canSendAgain) kernel.sendAgain(syn)
     this.#watch(place, vip)
     return true
   }

@@ -1,11 +1,12 @@
 /**
- * Sends packets as they are, source address and all: SYNs as their clients have sent them, and the questions
- * of end-tcp.ts. By a raw socket with
- * the IP header included (raw-socket: IPPROTO_RAW). They enter OUTPUT, meet the steering rules like
- * any packet of this node, and get the verdict that waits for their 5-tuple.
+ * Sends packets as they are, source address and all: SYNs as their clients have sent them, and the
+ * questions of end-tcp.ts. By a raw socket with the IP header included (raw-socket: IPPROTO_RAW). They
+ * enter OUTPUT, meet the steering rules like any packet of this node, and get the verdict that waits for
+ * their 5-tuple.
  *
- * The package is optional. Without it a connection is retried when its client repeats the SYN by
- * itself, a second later; a refusal is not held back then, see `isUsable`.
+ * The package is optional. Without it nothing is sent: when a client repeats its SYN after a second, the
+ * entry of the connection is deleted and the SYN dropped, and its next one, two seconds later, gets
+ * another endpoint. A refusal is not held back then, see `isUsable`.
  */
 import { createRequire } from 'node:module'
 

@@ -198,6 +198,17 @@ t.test('where a SYN cannot be sent again a refusal passes, and is counted', asyn
   t.match(bench.totals(), { refusals: 1, retries: undefined })
 })
 
+t.test('where a SYN cannot be sent again its client does it, without the old entry', async (t) => {
+  const bench = benchWith(undefined, { canSendAgain: false })
+  bench.decide(synRecord())
+  await bench.clock.advance(1000)
+  t.equal(bench.decide(repeat()), 'drop')
+  t.strictSame(asked(bench), { deleted: [ENTRY], sent: [] })
+  await bench.clock.advance(2000)
+  t.equal(bench.decide(synRecord()), 'slot 2')
+  t.match(bench.totals(), { unansweredSyns: 1, retries: 1 })
+})
+
 t.test('a SYN of which there is no copy is not retried', async (t) => {
   const copies = {
     'the copy ends before the packet does': { flags: PacketFlag.isTruncated },
