@@ -6,6 +6,7 @@
  * kernel refuses; src/kernel turns it into a KernelError. File descriptors that are returned
  * belong to the caller, are non-blocking and close-on-exec.
  */
+import type { DatagramAddon } from './datagram-addon-types.js'
 import type { NetfilterAddon } from './netfilter-addon-types.js'
 import type { PumpAddon } from './pump-addon-types.js'
 import type { QueueAddon } from './queue-addon-types.js'
@@ -36,7 +37,7 @@ export interface OpenSocketArg {
   readonly family: 'IPv4' | 'IPv6'
 }
 
-export interface NativeAddon extends QueueAddon, NetfilterAddon, PumpAddon {
+export interface NativeAddon extends QueueAddon, NetfilterAddon, PumpAddon, DatagramAddon {
   /** Socket with the given options, bound when asked, not listening and not connected. Returns the fd. */
   openSocket(options: OpenSocketArg): number
   /** close(2), for a descriptor that was never handed to Node. */

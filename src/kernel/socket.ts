@@ -3,10 +3,9 @@
  * a KernelError here, so that the rest of the program sees one kind of error.
  *
  * A descriptor that openSocket returned belongs to the caller until Node takes it
- * (`server.listen({ fd })`, `socket.bind({ fd })`, connectFromSocket); Node closes it from then on,
+ * (`server.listen({ fd })`, connectFromSocket); Node closes it from then on,
  * and closeSocket must not be called any more.
  */
-import type { Socket as DatagramSocket } from 'node:dgram'
 import type { Server, Socket } from 'node:net'
 
 import { KernelError } from '../lib/errors.js'
@@ -80,25 +79,13 @@ export function raiseFileLimit(wanted: number): number {
  * The descriptor behind a Node socket, undefined when it is closed or not open yet. This is the
  * one place that touches `_handle`, which Node does not document but has had since 0.10.
  */
-export function fileDescriptorOf(socket: Socket | Server | DatagramSocket): number | undefined {
-  const fd = handleOf(socket)?.fd
+export function fileDescriptorOf(socket: Socket | Server): number | undefined {
+  const fd = (socket as { readonly _handle?: Handle | null })._handle?.fd
   return typeof fd === 'number' && fd >= 0 ? fd : undefined
 }
 
 interface Handle {
   readonly fd?: unknown
-}
-
-function handleOf(socket: object): Handle | undefined {
-  const direct = (socket as { readonly _handle?: Handle | null })._handle
-  if (direct !== undefined) return direct ?? undefined
-  // dgram keeps its handle in a state object behind a symbol (lib/internal/dgram.js).
-  const state = Object.getOwnPropertySymbols(socket).find(
-    (symbol) => symbol.description === 'state symbol',
-  )
-  if (state === undefined) return undefined
-  const { handle } = (socket as Record<symbol, { readonly handle?: Handle | null }>)[state] ?? {}
-  return handle ?? undefined
 }
 
 function describe({ address, port }: SocketAddressArg): string {

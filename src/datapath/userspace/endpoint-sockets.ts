@@ -3,10 +3,9 @@
  * address, wherever kube-proxy would not masquerade (reference 1.4); the port is the kernel's choice,
  * because the client's own may be in use toward the same endpoint.
  */
-import { createSocket, type Socket as DatagramSocket } from 'node:dgram'
 import { connect, type Socket } from 'node:net'
 import { connectFromSocket } from '../../kernel/dial-socket.js'
-import { closeSocket, openSocket } from '../../kernel/socket.js'
+import { openSocket } from '../../kernel/socket.js'
 import { familyOf } from '../../lib/ip-address.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import { needsMasquerade } from '../../model/masquerade.js'
@@ -15,8 +14,6 @@ import type { ClientSource } from './client-source.js'
 
 /** Dead peers are noticed after this and the kernel's probes, also on connections that are idle. */
 export const KEEP_ALIVE_AFTER_MS = 120_000
-/** Room for a burst of whole datagrams; the kernel caps it at net.core.rmem_max. */
-export const UDP_BUFFER_BYTES = 4 * 1024 * 1024
 
 export interface EndpointSocketsOptions {
   readonly picker: EndpointPicker
@@ -52,25 +49,6 @@ export class EndpointSockets {
     return socket
   }
 
-  /** A UDP socket that is connecting ('connect' follows). Throws KernelError. */
-  readonly connectUdp = (endpoint: Endpoint, connection: NewConnection): DatagramSocket => {
-    const source = this.sourceFor(endpoint, connection)
-    const socket = newDatagramSocket(endpoint.ip)
-    if (source === undefined) {
-      socket.connect(endpoint.port, endpoint.ip)
-      return socket
-    }
-    const fd = openSocket({
-      type: 'udp',
-      family: familyOf(source),
-      bind: { address: source, port: 0 },
-      transparent: true,
-    })
-    bindDescriptor(socket, fd)
-    socket.connect(endpoint.port, endpoint.ip)
-    return socket
-  }
-
   /** The client's address when the endpoint is to see it, undefined for the node's own. */
   readonly sourceFor = (endpoint: Endpoint, connection: NewConnection): string | undefined => {
     const { keepsClientAddress, picker, clientSource, masqueradeAll } = this.#options
@@ -87,27 +65,5 @@ export class EndpointSockets {
       options: { masqueradeAll, hasLocalDetector: clientSource.hasLocalDetector },
     })
     return masquerades ? undefined : connection.clientIp
-  }
-}
-
-/** A dgram socket for addresses like this one. Names are never looked up. */
-export function newDatagramSocket(ip: string): DatagramSocket {
-  const family = familyOf(ip) === 'IPv4' ? 4 : 6
-  return createSocket({
-    type: family === 4 ? 'udp4' : 'udp6',
-    // dns.lookup would cost a trip through the event loop for each datagram.
-    lookup: (host, _options, callback) => {
-      callback(null, host, family)
-    },
-  })
-}
-
-/** Gives a bound descriptor to a dgram socket; closes it when the socket does not take it. */
-export function bindDescriptor(socket: DatagramSocket, fd: number): void {
-  try {
-    socket.bind({ fd, exclusive: true })
-  } catch (error) {
-    closeSocket(fd)
-    throw error
   }
 }

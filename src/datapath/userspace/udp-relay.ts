@@ -1,57 +1,84 @@
 /**
- * Relays UDP: one session per client address and port at a VIP. Sessions of all VIPs share one
- * table, bounded by `maxSessions`; when it is full the session that was idle longest makes room.
+ * Relays UDP: one session per client address and port at a VIP. A native thread has the sessions and
+ * moves their datagrams; it asks here where a new one goes. Sessions of all VIPs share one table,
+ * bounded by `maxSessions`; when it is full the session that its client has not used for longest makes room.
  *
  * Replies leave through the socket that the VIP's datagrams arrive at, so that their source is the
  * VIP on every kind of node.
  */
-import type { Socket } from 'node:dgram'
-import { LRUCache } from 'lru-cache'
+import type {
+  DatagramCounters,
+  DatagramEnd,
+  DatagramEvents,
+  DatagramRelay,
+} from '../../kernel/datagram-relay.js'
+import { familyOf, formatAddress } from '../../lib/ip-address.js'
+import type { Clock } from '../../lib/clock.js'
+import type { Endpoint } from '../../model/endpoint.js'
 import type { Snapshot } from '../../model/snapshot.js'
-import type { Traffic } from '../../observe/traffic.js'
-import { formatAddress } from '../../lib/ip-address.js'
 import type { ConnectionLog } from '../../observe/connection-log.js'
+import type { Traffic } from '../../observe/traffic.js'
+import { addressWords } from '../../packet/address-words.js'
+import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
 import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'
 import type { ClientSource } from './client-source.js'
 import { UdpSession, type UdpSessionServices } from './udp-session.js'
+import { UdpVipListener, type ServesUdpClient } from './udp-listener.js'
+import type { ListenAddress } from './vip-listener.js'
 import type { PlannedVip } from './vip-plan.js'
 
-/** How exact the idle time-outs are. */
-const SWEEP_MS = 1000
+/** How often a full table is told of. */
+const WARN_MS = 60_000
 
+/** Time-outs are read again and again: they may change. */
 export interface UdpRelayOptions {
-  readonly services: UdpSessionServices
+  readonly picker: EndpointPicker
+  readonly clock: Clock
+  readonly attempts: number
+  /** Older datagrams are not sent to a second endpoint. */
+  readonly retryWithinMs: number
+  /** Idle time-outs before and after the first reply: nf_conntrack_udp_timeout, and _stream. */
+  readonly timeoutMs: number
+  readonly streamTimeoutMs: number
+  readonly maxSessions: number
   readonly clientSource: ClientSource
   readonly traffic: Traffic
-  readonly maxSessions: number
   readonly log: ConnectionLog | undefined
+  readonly warn: (message: string) => void
+  /** Starts the thread. */
+  readonly start: (events: DatagramEvents) => DatagramRelay
+  /** The address that an endpoint is to see; undefined: this node's own. */
+  readonly sourceFor: (endpoint: Endpoint, connection: NewConnection) => string | undefined
 }
 
-interface Entry {
-  readonly session: UdpSession
-  readonly vipKey: string
-}
-
-export class UdpRelay {
+export class UdpRelay implements DatagramEvents {
   readonly #options: UdpRelayOptions
-  readonly #sessions: LRUCache<string, Entry>
-  readonly #sweep: NodeJS.Timeout
+  /** By slot. */
+  readonly #sessions = new Map<number, UdpSession>()
+  /** By the relay's number of the listener. */
+  readonly #listeners = new Map<number, ServesUdpClient>()
+  /** Addresses of endpoints as the relay has them. */
+  readonly #words = new WeakMap<Endpoint, Uint32Array>()
+  readonly #services: UdpSessionServices
+  /** Started by the first listener. */
+  #relay: DatagramRelay | undefined
+  #timeouts = { idleMs: 0, streamMs: 0, retryWithinMs: 0 }
   #evictions = 0
+  #warnedMs = -Infinity
 
   constructor(options: UdpRelayOptions) {
     this.#options = options
-    this.#sessions = new LRUCache<string, Entry>({
-      max: options.maxSessions,
-      // After, not during: closing a session takes it out of this table.
-      disposeAfter: ({ session }, _key, reason) => {
-        if (reason === 'evict') this.#evictions++
-        session.close()
+    const { picker, attempts } = options
+    this.#services = {
+      picker,
+      attempts,
+      connect: (slot, endpoint, connection, attempt) => {
+        this.#connect(slot, endpoint, connection, attempt)
       },
-    })
-    this.#sweep = setInterval(() => {
-      this.#expire()
-    }, SWEEP_MS)
-    this.#sweep.unref()
+      stop: (slot) => {
+        this.#relay?.stop(slot)
+      },
+    }
   }
 
   get sessionCount(): number {
@@ -63,20 +90,25 @@ export class UdpRelay {
     return this.#evictions
   }
 
-  /** A datagram from a client, at the listener socket of a VIP. */
-  receive(
-    listener: Socket,
+  /** Of the thread; undefined when it was never needed. */
+  counters(): DatagramCounters | undefined {
+    return this.#relay?.counters()
+  }
+
+  /** The socket of a VIP, or, for redirect, one on an address of the node. */
+  vipListener(
     vip: PlannedVip,
-    datagram: Buffer,
-    client: { readonly address: string; readonly port: number },
-  ): void {
-    const key = `${vip.key} ${client.address} ${client.port}`
-    let entry = this.#sessions.get(key)
-    if (entry === undefined) {
-      entry = { session: this.#newSession(listener, vip, key, client), vipKey: vip.key }
-      this.#sessions.set(key, entry)
-    }
-    entry.session.send(datagram)
+    nodeAddress: string | undefined,
+    serves: (clientIp: string) => PlannedVip | undefined,
+  ): UdpVipListener {
+    return new UdpVipListener(vip, nodeAddress, {
+      relay: () => this.#started(),
+      open: this.#listeners,
+      serves,
+      recheck: () => {
+        this.#recheck(vip.key, serves)
+      },
+    })
   }
 
   /**
@@ -86,7 +118,9 @@ export class UdpRelay {
    */
   update(snapshot: Snapshot): void {
     const serving = new Map<string, ReadonlySet<string>>()
-    for (const { session } of [...this.#sessions.values()]) {
+    for (const session of this.#sessions.values()) {
+      const { endpoint } = session
+      if (endpoint === undefined) continue
       const { servicePortId } = session.connection
       let ids = serving.get(servicePortId)
       if (ids === undefined) {
@@ -94,25 +128,39 @@ export class UdpRelay {
         ids = new Set(endpoints.filter(({ isServing }) => isServing).map(({ id }) => id))
         serving.set(servicePortId, ids)
       }
-      if (session.endpoint !== undefined && !ids.has(session.endpoint.id)) session.close()
+      if (!ids.has(endpoint.id)) session.stop()
     }
+  }
+
+  /** Time-outs may have changed. */
+  reconfigure(): void {
+    const { timeoutMs, streamTimeoutMs, retryWithinMs } = this.#options
+    const before = this.#timeouts
+    if (
+      timeoutMs === before.idleMs &&
+      streamTimeoutMs === before.streamMs &&
+      retryWithinMs === before.retryWithinMs
+    ) {
+      return
+    }
+    this.#timeouts = { idleMs: timeoutMs, streamMs: streamTimeoutMs, retryWithinMs }
+    this.#relay?.setTimeouts(this.#timeouts)
   }
 
   /** Ends the sessions of a Service port that one endpoint serves: the next datagram begins anew. O(n). */
   closeEndpoint(servicePortId: string, endpointId: string): void {
-    for (const { session } of [...this.#sessions.values()]) {
+    for (const session of this.#sessions.values()) {
       const isThere = session.endpoint?.id === endpointId
-      if (isThere && session.connection.servicePortId === servicePortId) session.close()
+      if (isThere && session.connection.servicePortId === servicePortId) session.stop()
     }
   }
 
   /** Those of one client of a Service port, at most MAX_RELAYED. O(n). */
   sessionsOf({ servicePortId, clientIp, clientPort }: RelayedClient): RelayedConnection[] {
     const found: RelayedConnection[] = []
-    for (const { session } of this.#sessions.values()) {
-      const { connection, endpoint } = session
+    for (const { connection, endpoint, isOver } of this.#sessions.values()) {
       if (connection.servicePortId !== servicePortId || connection.clientIp !== clientIp) continue
-      if (clientPort !== undefined && clientPort !== connection.clientPort) continue
+      if (isOver || (clientPort !== undefined && clientPort !== connection.clientPort)) continue
       found.push({ clientPort: connection.clientPort, endpoint: endpoint?.id })
       if (found.length === MAX_RELAYED) break
     }
@@ -121,28 +169,33 @@ export class UdpRelay {
 
   /** Keys of the VIPs that have sessions. O(n). */
   vipsInUse(): ReadonlySet<string> {
-    return new Set([...this.#sessions.values()].map(({ vipKey }) => vipKey))
+    const keys = new Set<string>()
+    for (const { vipKey, isOver } of this.#sessions.values()) if (!isOver) keys.add(vipKey)
+    return keys
   }
 
   /** Ends the sessions of a VIP whose socket goes away. */
   closeVip(vipKey: string): void {
-    for (const entry of [...this.#sessions.values()]) {
-      if (entry.vipKey === vipKey) entry.session.close()
-    }
+    for (const session of this.#sessions.values()) if (session.vipKey === vipKey) session.stop()
   }
 
   close(): void {
-    clearInterval(this.#sweep)
-    this.#sessions.clear()
+    this.#relay?.close()
+    const end = { reason: 'ended', errnoName: undefined, hasReply: false } as const
+    for (const slot of [...this.#sessions.keys()]) {
+      this.closed(slot, { ...end, bytesToEndpoint: 0, bytesToClient: 0 })
+    }
   }
 
-  #newSession(
-    listener: Socket,
-    vip: PlannedVip,
-    key: string,
-    client: { readonly address: string; readonly port: number },
-  ): UdpSession {
-    const { services, clientSource, traffic } = this.#options
+  created(slot: number, listener: number, client: ListenAddress): void {
+    // Undefined also when the listener was closed while the session was on its way here.
+    const vip = this.#listeners.get(listener)?.(client.address)
+    if (vip === undefined) {
+      this.#relay?.stop(slot)
+      return
+    }
+    const { clientSource, traffic, log } = this.#options
+    this.reconfigure()
     const connection = {
       servicePortId: vip.servicePortId,
       kind: vip.kind,
@@ -150,33 +203,85 @@ export class UdpRelay {
       clientIp: client.address,
       clientPort: client.port,
     }
-    const counts = traffic.servicePort(vip.servicePortId)
-    const record = this.#options.log?.begin(vip.servicePortId, () => ({
+    const record = log?.begin(vip.servicePortId, () => ({
       client: formatAddress(client.address, client.port),
       vip: formatAddress(vip.address, vip.port),
     }))
-    const session = new UdpSession(services, connection, counts, {
-      reply: (datagram) => {
-        // A reply that cannot be sent is lost, as UDP allows; without a callback it would throw.
-        listener.send(datagram, client.port, client.address, ignore)
-      },
-      ended: () => {
-        const { outcome, ...end } = session.summary
-        record?.end(outcome, end)
-        if (this.#sessions.peek(key)?.session === session) this.#sessions.delete(key)
-      },
+    const session = new UdpSession(slot, this.#services, traffic.servicePort(vip.servicePortId), {
+      connection,
+      vipKey: vip.key,
+      record,
     })
-    return session
+    this.#sessions.set(slot, session)
+    session.start()
   }
 
-  #expire(): void {
-    const nowMs = this.#options.services.clock.nowMs()
-    for (const { session } of [...this.#sessions.values()]) {
-      if (session.isExpired(nowMs)) session.close()
+  connected(slot: number, attempt: number): void {
+    this.#sessions.get(slot)?.connected(attempt)
+  }
+
+  answered(slot: number, attempt: number, latencyMs: number | undefined): void {
+    this.#sessions.get(slot)?.answered(attempt, latencyMs)
+  }
+
+  refused(slot: number, attempt: number, isOver: boolean): void {
+    this.#sessions.get(slot)?.refused(attempt, isOver)
+  }
+
+  silent(slot: number, attempt: number): void {
+    this.#sessions.get(slot)?.silent(attempt)
+  }
+
+  closed(slot: number, end: DatagramEnd): void {
+    if (end.reason === 'evicted') this.#evicted()
+    const session = this.#sessions.get(slot)
+    this.#sessions.delete(slot)
+    session?.closed(end)
+  }
+
+  #started(): DatagramRelay {
+    if (this.#relay === undefined) {
+      this.#relay = this.#options.start(this)
+      this.#timeouts = { idleMs: 0, streamMs: 0, retryWithinMs: 0 }
+      this.reconfigure()
+    }
+    return this.#relay
+  }
+
+  #connect(slot: number, endpoint: Endpoint, connection: NewConnection, attempt: number): void {
+    const source = this.#options.sourceFor(endpoint, connection)
+    let address = this.#words.get(endpoint)
+    if (address === undefined) {
+      address = addressWords(endpoint.ip)
+      this.#words.set(endpoint, address)
+    }
+    this.#relay?.connect(slot, {
+      family: familyOf(endpoint.ip),
+      address,
+      port: endpoint.port,
+      source: source === undefined ? undefined : addressWords(source),
+      attempt,
+    })
+  }
+
+  /** Sessions of clients that the VIP does not serve any more end. */
+  #recheck(vipKey: string, serves: ServesUdpClient): void {
+    for (const session of this.#sessions.values()) {
+      if (session.vipKey === vipKey && serves(session.connection.clientIp) === undefined) {
+        session.stop()
+      }
     }
   }
-}
 
-function ignore(): void {
-  // nothing to do
+  #evicted(): void {
+    this.#evictions++
+    const { clock, maxSessions, warn } = this.#options
+    const nowMs = clock.nowMs()
+    if (nowMs - this.#warnedMs < WARN_MS) return
+    this.#warnedMs = nowMs
+    warn(
+      `UDP: all ${maxSessions} sessions are in use (--udp-max-sessions): each new client ends the session ` +
+        `that was idle longest, ${this.#evictions} so far; raise the limit, or lower --udp-timeout`,
+    )
+  }
 }

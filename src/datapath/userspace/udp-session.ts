@@ -1,142 +1,150 @@
 /**
- * One UDP session: a client's address and port at one VIP, and the endpoint that serves it, through
- * a connected socket of its own (so only that endpoint can answer, and the kernel reports it when
- * nobody listens there).
+ * One UDP session: a client's address and port at one VIP, and the endpoint that serves it. The datagrams are
+ * in the native relay (kernel/datagram-relay.ts); what is decided here is who gets them, and who next.
  *
- * Datagrams that have no answer yet are kept for a moment: when the endpoint's host answers "port
- * unreachable", they are sent to another endpoint, and the client does not notice. A host answers so
- * once a second at most, so that a datagram on trial may meet silence: when its client repeats it and
- * the endpoint is still failing, the repetition goes to another endpoint.
- * Bounds: KEPT_DATAGRAMS datagrams and KEPT_BYTES bytes for at most `retryWithinMs`.
+ * What has no answer yet is kept there for a moment: when the endpoint's host answers "port unreachable",
+ * it is sent to another endpoint, and the client does not notice. A host answers so once a second at
+ * most, so that a datagram on trial may meet silence: when its client goes on and the endpoint is
+ * still failing, everything unanswered goes to another endpoint.
  */
-import type { Socket } from 'node:dgram'
+import type { DatagramEnd } from '../../kernel/datagram-relay.js'
+import type { ConnectionOutcome, ConnectionRecord } from '../../observe/connection-log.js'
+import type { ServicePortCounts } from '../../observe/traffic.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
-import type { ServicePortCounts } from '../../observe/traffic.js'
-import type { ConnectionEnd, ConnectionOutcome } from '../../observe/connection-log.js'
-import type { Clock } from '../../lib/clock.js'
-
-const KEPT_DATAGRAMS = 8
-/** One datagram of the largest size always fits. */
-const KEPT_BYTES = 65_536
-/** Datagrams that come this close together are one burst, and no repetition. */
-const SILENT_MS = 300
 
 export interface UdpSessionServices {
   readonly picker: EndpointPicker
-  readonly clock: Clock
+  /** Endpoints tried for what a session has unanswered. */
   readonly attempts: number
-  readonly retryWithinMs: number
-  /** Idle time-outs before and after the first reply. */
-  readonly timeoutMs: number
-  readonly streamTimeoutMs: number
-  /** Opens a socket that is being connected to the endpoint. May throw. */
-  readonly connect: (endpoint: Endpoint, connection: NewConnection) => Socket
+  /** Has the relay connect the session; the number is the attempt. */
+  connect(slot: number, endpoint: Endpoint, connection: NewConnection, attempt: number): void
+  /** Has the relay end it. */
+  stop(slot: number): void
 }
 
-export interface UdpSessionOwner {
-  /** Sends a datagram of the endpoint to the client, from the VIP. */
-  reply(datagram: Buffer): void
-  /** The session has ended by itself. */
-  ended(): void
-}
-
-interface Kept {
-  readonly datagram: Buffer
-  readonly sentAtMs: number
+export interface UdpClient {
+  readonly connection: NewConnection
+  readonly vipKey: string
+  readonly record: ConnectionRecord | undefined
 }
 
 export class UdpSession {
   readonly connection: NewConnection
+  readonly vipKey: string
+  readonly #slot: number
   readonly #services: UdpSessionServices
   readonly #counts: ServicePortCounts
-  readonly #owner: UdpSessionOwner
+  readonly #record: ConnectionRecord | undefined
   readonly #tried: Endpoint[] = []
   #endpoint: Endpoint | undefined
-  #socket: Socket | undefined
-  #isConnected = false
-  #kept: Kept[] = []
-  #keptBytes = 0
-  #hasReply = false
-  #lastUsedMs: number
-  #countEnd: (() => void) | undefined
-  #isClosed = false
-  #attempts = 0
-  #bytesToEndpoint = 0
-  #bytesToClient = 0
+  /** Of connects that were asked for. */
+  #attempt = 0
+  #connects = 0
   #lastEndpoint: string | undefined
+  #countEnd: (() => void) | undefined
+  #isOver = false
 
   constructor(
+    slot: number,
     services: UdpSessionServices,
-    connection: NewConnection,
     counts: ServicePortCounts,
-    owner: UdpSessionOwner,
+    { connection, vipKey, record }: UdpClient,
   ) {
+    this.#slot = slot
     this.#services = services
-    this.connection = connection
     this.#counts = counts
-    this.#owner = owner
-    this.#lastUsedMs = services.clock.nowMs()
+    this.connection = connection
+    this.vipKey = vipKey
+    this.#record = record
   }
 
   get endpoint(): Endpoint | undefined {
     return this.#endpoint
   }
 
-  /** What has become of it, for the connection log. */
-  get summary(): ConnectionEnd & { readonly outcome: ConnectionOutcome } {
-    const noEndpoint = this.#lastEndpoint === undefined
-    const outcome = this.#hasReply ? 'answered' : noEndpoint ? 'no-endpoint' : 'unanswered'
-    return {
-      outcome,
-      endpoint: this.#lastEndpoint,
-      attempts: this.#attempts,
-      bytesToEndpoint: this.#bytesToEndpoint,
-      bytesToClient: this.#bytesToClient,
-    }
+  /** It only waits for the relay to say that it has closed. */
+  get isOver(): boolean {
+    return this.#isOver
   }
 
-  /** Whether its idle time-out is over: nf_conntrack_udp_timeout, or _stream once it was answered. */
-  isExpired(nowMs: number): boolean {
-    const { timeoutMs, streamTimeoutMs } = this.#services
-    return nowMs - this.#lastUsedMs >= (this.#hasReply ? streamTimeoutMs : timeoutMs)
+  start(): void {
+    this.#open(this.#pick())
   }
 
-  /** A datagram from the client. */
-  send(datagram: Buffer): void {
-    if (this.#isClosed) return
-    const nowMs = this.#services.clock.nowMs()
-    this.#lastUsedMs = nowMs
-    this.#bytesToEndpoint += datagram.length
-    const isSilent = nowMs - (this.#kept[0]?.sentAtMs ?? nowMs) >= SILENT_MS
-    this.#keep({ datagram, sentAtMs: nowMs })
-    if (this.#socket === undefined) this.#open(this.#pick())
-    else if (this.#isConnected) {
-      if (!isSilent || !this.#leavesFailing()) this.#transmit(this.#socket, datagram)
-    }
+  connected(attempt: number): void {
+    const endpoint = this.#current(attempt)
+    if (endpoint === undefined) return
+    this.#connects++
+    this.#lastEndpoint = endpoint.id
+    this.#countEnd = this.#counts.opened(endpoint.id)
   }
 
-  /** Goes on at another endpoint, where there is one, if this one is known to fail. */
-  #leavesFailing(): boolean {
-    const endpoint = this.#endpoint
-    const { servicePortId } = this.connection
-    if (endpoint === undefined || !this.#services.picker.isFailing(servicePortId, endpoint)) {
-      return false
+  answered(attempt: number, latencyMs: number | undefined): void {
+    const endpoint = this.#current(attempt)
+    if (endpoint === undefined) return
+    const { picker } = this.#services
+    if (latencyMs !== undefined) {
+      picker.latency(this.connection.servicePortId, endpoint, latencyMs)
     }
-    if (this.#tried.length === 0) this.#tried.push(endpoint)
+    picker.answered(this.connection, endpoint)
+    this.#tried.length = 0
+  }
+
+  /** Its client goes on: at another endpoint, where there is one, if this one is known to fail. */
+  silent(attempt: number): void {
+    const endpoint = this.#current(attempt)
+    const { picker } = this.#services
+    if (endpoint === undefined || !picker.isFailing(this.connection.servicePortId, endpoint)) return
+    this.#hasTried(endpoint)
     const next = this.#pick()
-    if (next === undefined) return false
-    this.#refused(endpoint, next)
-    return true
+    if (next === undefined) return
+    this.#blame(endpoint)
+    this.#retry(next)
   }
 
-  /** Idempotent. */
-  close(): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#kept = []
+  /** Nobody listens at the endpoint: what it has not answered goes to another one, if anything is left. */
+  refused(attempt: number, isOver: boolean): void {
+    const endpoint = this.#current(attempt)
+    if (endpoint === undefined) return
+    this.#hasTried(endpoint)
+    this.#blame(endpoint)
+    if (!isOver) this.#retry(this.#pick())
+  }
+
+  /** Ends it; the client's next datagram begins anew. Idempotent. */
+  stop(): void {
+    if (this.#isOver) return
+    this.#isOver = true
     this.#leaveEndpoint()
-    this.#owner.ended()
+    this.#services.stop(this.#slot)
+  }
+
+  closed({ reason, hasReply, bytesToEndpoint, bytesToClient }: DatagramEnd): void {
+    this.#isOver = true
+    // This host had no socket to spare (or no route): another endpoint would not help.
+    if (reason === 'failed') this.#counts.failedConnections++
+    this.#leaveEndpoint()
+    this.#record?.end(this.#outcome(hasReply), {
+      endpoint: this.#lastEndpoint,
+      attempts: this.#connects,
+      bytesToEndpoint,
+      bytesToClient,
+    })
+  }
+
+  #outcome(hasReply: boolean): ConnectionOutcome {
+    if (hasReply) return 'answered'
+    return this.#lastEndpoint === undefined ? 'no-endpoint' : 'unanswered'
+  }
+
+  /** The endpoint, if that is what this attempt was about; undefined: it came too late. */
+  #current(attempt: number): Endpoint | undefined {
+    return attempt === this.#attempt ? this.#endpoint : undefined
+  }
+
+  #hasTried(endpoint: Endpoint): void {
+    if (this.#tried.length === 0) this.#tried.push(endpoint)
   }
 
   /** An endpoint that was not tried yet; undefined when there is none, or no attempt is left. */
@@ -147,127 +155,38 @@ export class UdpSession {
     return pick.verdict === 'endpoint' ? pick.endpoint : undefined
   }
 
-  /** Connects to the endpoint; what is kept goes out when that is done. */
   #open(endpoint: Endpoint | undefined): void {
-    const { picker, connect } = this.#services
     if (endpoint === undefined) {
       this.#counts.failedConnections++
-      this.close()
+      this.stop()
       return
     }
+    const { picker } = this.#services
     this.#tried.push(endpoint)
-    let socket: Socket
-    try {
-      socket = connect(endpoint, this.connection)
-    } catch {
-      // This host has no socket to spare (or no route): another endpoint would not help.
-      this.#counts.failedConnections++
-      this.close()
-      return
-    }
     this.#endpoint = endpoint
-    this.#lastEndpoint = endpoint.id
-    this.#attempts++
     picker.opened(this.connection.servicePortId, endpoint)
-    this.#socket = socket
-    this.#isConnected = false
-    socket.once('connect', () => {
-      if (this.#socket === socket) this.#opened(socket, endpoint)
-    })
-    socket.on('message', (datagram) => {
-      if (this.#socket === socket) this.#replied(datagram)
-    })
-    socket.on('error', () => {
-      if (this.#socket === socket) this.#refused(endpoint)
-    })
+    // At once: a client's next session may be in the same batch.
+    picker.connected(this.connection, endpoint)
+    this.#services.connect(this.#slot, endpoint, this.connection, ++this.#attempt)
   }
 
-  #opened(socket: Socket, endpoint: Endpoint): void {
-    this.#isConnected = true
-    this.#countEnd = this.#counts.opened(endpoint.id)
-    this.#services.picker.connected(this.connection, endpoint)
-    for (const { datagram } of this.#kept) this.#transmit(socket, datagram)
-  }
-
-  #transmit(socket: Socket, datagram: Buffer): void {
-    socket.send(datagram, (error) => {
-      // ECONNREFUSED: the ICMP error that came for an earlier datagram, reported on this send.
-      // ENOBUFS and the like: the datagram is lost, as on any full link.
-      const isRefused = error !== null && 'code' in error && error.code === 'ECONNREFUSED'
-      if (isRefused && this.#socket === socket && this.#endpoint !== undefined) {
-        this.#refused(this.#endpoint)
-      }
-    })
-  }
-
-  #replied(datagram: Buffer): void {
-    if (!this.#hasReply) this.#firstReply()
-    this.#hasReply = true
-    if (this.#endpoint !== undefined) {
-      this.#services.picker.answered(this.connection, this.#endpoint)
-    }
-    this.#lastUsedMs = this.#services.clock.nowMs()
-    this.#kept = []
-    this.#keptBytes = 0
-    this.#tried.length = 0
-    this.#bytesToClient += datagram.length
-    this.#owner.reply(datagram)
-  }
-
-  /** What is kept has waited for this answer: the oldest of it tells how long. */
-  #firstReply(): void {
-    const { picker, clock } = this.#services
-    const sentAtMs = this.#kept[0]?.sentAtMs
-    if (this.#endpoint === undefined || sentAtMs === undefined) return
-    const latencyMs = clock.nowMs() - sentAtMs
-    picker.latency(this.connection.servicePortId, this.#endpoint, latencyMs)
-  }
-
-  /** Nobody listens at the endpoint: what it has not answered goes to another one, `next` if given. */
-  #refused(endpoint: Endpoint, next?: Endpoint): void {
-    const { picker, clock, retryWithinMs } = this.#services
-    this.#counts.endpoint(endpoint.id).connectFailures++
-    picker.connectFailed(this.connection, endpoint)
-    if (this.#tried.length === 0) this.#tried.push(endpoint)
-    this.#leaveEndpoint()
-    const since = clock.nowMs() - retryWithinMs
-    this.#kept = this.#kept.filter(({ sentAtMs }) => sentAtMs >= since)
-    this.#keptBytes = this.#kept.reduce((sum, { datagram }) => sum + datagram.length, 0)
-    if (this.#kept.length === 0) {
-      this.close() // The next datagram starts a session anew.
-      return
-    }
+  #retry(next: Endpoint | undefined): void {
     this.#counts.retries++
-    this.#open(next ?? this.#pick())
+    this.#open(next)
+  }
+
+  #blame(endpoint: Endpoint): void {
+    this.#counts.endpoint(endpoint.id).connectFailures++
+    this.#services.picker.connectFailed(this.connection, endpoint)
+    this.#leaveEndpoint()
   }
 
   #leaveEndpoint(): void {
-    const socket = this.#socket
-    this.#socket = undefined
-    if (socket !== undefined) {
-      socket.on('error', ignore)
-      socket.close()
-      if (this.#endpoint !== undefined) {
-        this.#services.picker.closed(this.connection.servicePortId, this.#endpoint)
-      }
-    }
+    const endpoint = this.#endpoint
     this.#countEnd?.()
     this.#countEnd = undefined
+    if (endpoint === undefined) return
+    this.#endpoint = undefined
+    this.#services.picker.closed(this.connection.servicePortId, endpoint)
   }
-
-  #keep(kept: Kept): void {
-    this.#kept.push(kept)
-    this.#keptBytes += kept.datagram.length
-    while (
-      this.#kept.length > KEPT_DATAGRAMS ||
-      (this.#keptBytes > KEPT_BYTES && this.#kept.length > 1)
-    ) {
-      this.#keptBytes -= this.#kept.shift()?.datagram.length ?? 0
-    }
-  }
-}
-
-/** A socket that is being closed may still report the error that closed it. */
-function ignore(): void {
-  // nothing to do
 }

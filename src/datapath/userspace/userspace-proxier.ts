@@ -6,6 +6,7 @@
  *   client -> vip-listener -> tcp-relay | udp-relay -> endpoint-connect -> endpoint
  */
 import type { RunConfig, UserspaceConfig } from '../../config/run-config.js'
+import { NativeDatagramRelay } from '../../kernel/datagram-relay.js'
 import type { Clock } from '../../lib/clock.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import { messageOf } from '../../lib/errors.js'
@@ -24,7 +25,7 @@ import { ClientSource } from './client-source.js'
 import { EndpointSockets } from './endpoint-sockets.js'
 import type { TcpRelay, TcpRelayOptions } from './tcp-relay.js'
 import { createTcpRelay } from './tcp-relay-selection.js'
-import { UdpRelay } from './udp-relay.js'
+import { UdpRelay, type UdpRelayOptions } from './udp-relay.js'
 import { VipListeners } from './vip-listeners.js'
 import { planVips, type PlannedVip, type VipPlan } from './vip-plan.js'
 import type { LocalAddress } from '../../model/node-port-addresses.js'
@@ -96,27 +97,7 @@ export class UserspaceProxier implements Datapath {
       },
     }
     this.#tcpRelay = createTcpRelay(relay, tcp, { clock, sockets, maxPipes, warn: options.warn })
-    this.#udpRelay = new UdpRelay({
-      clientSource,
-      traffic,
-      log,
-      maxSessions: userspace.udpMaxSessions,
-      services: {
-        picker,
-        clock,
-        attempts: userspace.connectAttempts,
-        get retryWithinMs() {
-          return userspace.connectTimeoutMs
-        },
-        get timeoutMs() {
-          return userspace.udpTimeoutMs
-        },
-        get streamTimeoutMs() {
-          return userspace.udpStreamTimeoutMs
-        },
-        connect: sockets.connectUdp,
-      },
-    })
+    this.#udpRelay = new UdpRelay(udpOptions(options, clientSource, sockets))
     this.#listeners = new VipListeners({
       bindsToVip: capture.bindsToVip,
       tcpRelay: this.#tcpRelay,
@@ -199,6 +180,7 @@ export class UserspaceProxier implements Datapath {
 
   reconfigure(): void {
     this.#options.picker.reconfigure()
+    this.#udpRelay.reconfigure()
   }
 
   endConnections(servicePortId: string, { id }: Endpoint): Promise<void> {
@@ -308,6 +290,35 @@ export class UserspaceProxier implements Datapath {
       (address) => address !== '' && !planned.has(address) && !own.has(address),
     )
     return { vips: captured, drainingAddresses }
+  }
+}
+
+function udpOptions(
+  { config: { userspace }, picker, clock, traffic, log, warn }: UserspaceProxierOptions,
+  clientSource: ClientSource,
+  { sourceFor }: EndpointSockets,
+): UdpRelayOptions {
+  const maxSessions = userspace.udpMaxSessions
+  return {
+    picker,
+    clock,
+    clientSource,
+    traffic,
+    log,
+    warn,
+    maxSessions,
+    sourceFor,
+    attempts: userspace.connectAttempts,
+    get retryWithinMs() {
+      return userspace.connectTimeoutMs
+    },
+    get timeoutMs() {
+      return userspace.udpTimeoutMs
+    },
+    get streamTimeoutMs() {
+      return userspace.udpStreamTimeoutMs
+    },
+    start: (events) => new NativeDatagramRelay(maxSessions, events),
   }
 }
 

@@ -1,14 +1,11 @@
 /**
- * What VIPs are served on; vip-listeners.ts decides which VIP gets one. Those of TCP belong to the
- * relay (net-listener.ts, pump-listener.ts), the one of UDP is here.
+ * What VIPs are served on; vip-listeners.ts decides which VIP gets one. They belong to the relays:
+ * net-listener.ts, pump-listener.ts, udp-listener.ts.
  */
-import type { Socket as DatagramSocket } from 'node:dgram'
-import { once } from 'node:events'
 import type { Server } from 'node:net'
-import { fileDescriptorOf, openSocket, setSocketFilter } from '../../kernel/socket.js'
+import { fileDescriptorOf, setSocketFilter } from '../../kernel/socket.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import { compileSourceFilter } from '../../packet/source-filter.js'
-import { bindDescriptor, newDatagramSocket, UDP_BUFFER_BYTES } from './endpoint-sockets.js'
 import type { PlannedVip } from './vip-plan.js'
 
 /** As many as the kernel allows by default (net.core.somaxconn). */
@@ -28,66 +25,6 @@ export interface VipListener {
   setVip(vip: PlannedVip): void
   /** Takes no new connections; idempotent. */
   close(): Promise<void>
-}
-
-export type DatagramHandler = (
-  socket: DatagramSocket,
-  datagram: Buffer,
-  client: ListenAddress,
-) => void
-
-/** A UDP socket bound to its VIP, or, for redirect, to a node address and a port of the kernel's choice. */
-export class UdpVipListener implements VipListener {
-  readonly #socket: DatagramSocket
-  readonly #nodeAddress: string | undefined
-  #vip: PlannedVip
-  #local: ListenAddress | undefined
-  #isClosed = false
-
-  constructor(vip: PlannedVip, nodeAddress: string | undefined, onDatagram: DatagramHandler) {
-    this.#vip = vip
-    this.#nodeAddress = nodeAddress
-    this.#socket = newDatagramSocket(vip.address)
-    this.#socket.on('message', (datagram, client) => {
-      onDatagram(this.#socket, datagram, client)
-    })
-    // An ICMP error for a reply to a client that has gone: nothing to be done about it.
-    this.#socket.on('error', ignore)
-  }
-
-  get local(): ListenAddress | undefined {
-    return this.#local
-  }
-
-  async open(): Promise<void> {
-    const bind =
-      this.#nodeAddress === undefined
-        ? socketFor(this.#vip)
-        : { family: this.#vip.ipFamily, bind: { address: this.#nodeAddress, port: 0 } }
-    const fd = openSocket({ ...bind, type: 'udp' })
-    const listening = once(this.#socket, 'listening')
-    bindDescriptor(this.#socket, fd)
-    await listening
-    this.#socket.setRecvBufferSize(UDP_BUFFER_BYTES)
-    this.#socket.setSendBufferSize(UDP_BUFFER_BYTES)
-    const { address, port } = this.#socket.address()
-    this.#local = { address, port }
-  }
-
-  setVip(vip: PlannedVip): void {
-    const before = this.#vip
-    this.#vip = vip
-    // Redirected datagrams were filtered by the firewall chain.
-    if (this.#nodeAddress === undefined) refilter(this.#socket, before, vip)
-  }
-
-  async close(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    await new Promise<void>((resolve) => {
-      this.#socket.close(resolve)
-    })
-  }
 }
 
 /** How to open the socket of a VIP. */
@@ -113,20 +50,21 @@ function filterFor(vip: PlannedVip): Uint8Array | undefined {
 
 /** Brings the filter of a socket up to date; undefined: it is closed. */
 export function refilter(
-  socket: Server | DatagramSocket | number | undefined,
+  socket: Server | number | undefined,
   before: PlannedVip,
   vip: PlannedVip,
 ): void {
   if (socket === undefined) return
-  if (before.action === vip.action && sourcesText(before) === sourcesText(vip)) return
+  if (isForSame(before, vip)) return
   const fd = typeof socket === 'number' ? socket : fileDescriptorOf(socket)
   if (fd !== undefined) setSocketFilter(fd, filterFor(vip) ?? new Uint8Array())
 }
 
-function sourcesText({ allowedSources }: PlannedVip): string {
-  return allowedSources === 'all' ? 'all' : allowedSources.map(({ text }) => text).join()
+/** Whether both take the same clients. */
+export function isForSame(before: PlannedVip, vip: PlannedVip): boolean {
+  return before.action === vip.action && sourcesText(before) === sourcesText(vip)
 }
 
-function ignore(): void {
-  // nothing to do
+function sourcesText({ allowedSources }: PlannedVip): string {
+  return allowedSources === 'all' ? 'all' : allowedSources.map(({ text }) => text).join()
 }

@@ -11,7 +11,7 @@
  */
 import { formatAddress, familyOf, rangeContains, type IpFamily } from '../../lib/ip-address.js'
 import { messageOf } from '../../lib/errors.js'
-import { UdpVipListener, type VipListener } from './vip-listener.js'
+import type { VipListener } from './vip-listener.js'
 import type { TcpRelay } from './tcp-relay.js'
 import type { UdpRelay } from './udp-relay.js'
 import type { LocalAddress } from '../../model/node-port-addresses.js'
@@ -124,13 +124,10 @@ export class VipListeners {
     const listener =
       vip.protocol === 'TCP'
         ? tcpRelay.vipListener(vip, (clientIp) => this.#serves(vip.key, clientIp))
-        : new UdpVipListener(
+        : udpRelay.vipListener(
             vip,
             bindsToVip ? undefined : nodeAddressFor(vip.ipFamily, localAddresses),
-            (socket, datagram, client) => {
-              const current = this.#serves(vip.key, client.address)
-              if (current !== undefined) udpRelay.receive(socket, current, datagram, client)
-            },
+            (clientIp) => this.#serves(vip.key, clientIp),
           )
     await listener.open()
     this.#listeners.set(vip.key, listener)
