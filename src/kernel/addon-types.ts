@@ -3,7 +3,9 @@
  * validated by the callers in src/kernel; native code re-checks what memory safety needs.
  *
  * Every call throws an Error with `code` (errno name, e.g. `EADDRINUSE`) and `syscall` when the
- * kernel refuses; src/kernel turns it into a KernelError. File descriptors that are returned
+ * kernel refuses; src/kernel turns it into a KernelError. Every call throws a TypeError with the code
+ * ERR_INVALID_ARG_TYPE for arguments of another type or number than here, for arrays that are too short,
+ * and for handles that are closed. File descriptors that are returned
  * belong to the caller, are non-blocking and close-on-exec.
  */
 import type { DatagramAddon } from './datagram-addon-types.js'

@@ -47,15 +47,21 @@ export interface ConntrackHandle {
 }
 
 export interface NetfilterAddon {
-  /** A netlink socket for the calls that take one. */
+  /** A netlink socket for the calls that take one. Throws EMFILE, ENFILE; EPROTONOSUPPORT without nfnetlink. */
   openNetfilter(): number
-  /** All of it or nothing. Throws ENOENT when a set, or an element to delete, is not there. */
+  /**
+   * All of it or nothing. Throws ENOENT when a set, or an element to delete, is not there, EEXIST or EBUSY for an
+   * element that is there with other data, ENFILE when a set has no room for more, EINVAL for a key or data
+   * of another length than the set's, EPERM without CAP_NET_ADMIN, ETIMEDOUT, ENOMEM.
+   */
   changeElements(fd: number, operations: readonly ElementOperation[]): void
-  /** Every element. Throws ENOENT when the set is not there, EAGAIN when it never stood still. */
+  /** Every element. Throws ENOENT when the set is not there, EAGAIN when it never stood still, EPERM, ETIMEDOUT, ENOMEM. */
   dumpElements(fd: number, family: IpFamily, table: string, set: string): ElementDump
   /**
    * Adds or deletes entries of a hash:ip,port set; those that are there (or not) already do no
-   * harm. An entry is the address, the protocol (1 byte), 0, the port (2 bytes, network order).
+   * harm. An entry is the address, the protocol (1 byte), 0, the port (2 bytes, network order). Throws
+   * ENOENT without such a set, EINVAL for a name that is too long, the codes of ipset (E4352 and up: the
+   * set is full), EPERM, ETIMEDOUT, ENOMEM.
    */
   changeIpset(
     ...args: [
@@ -71,27 +77,37 @@ export interface NetfilterAddon {
   readonly conntrackWords: number
   /**
    * Subscribes to connections whose mark has a bit of `markMask` (0: to all): new, destroyed, and of
-   * TCP those that begin to close; with `answers` also those whose SYN is answered.
+   * TCP those that begin to close; with `answers` also those whose SYN is answered. Throws EPERM without
+   * CAP_NET_ADMIN, EMFILE, ENOMEM.
    */
   conntrackEvents(markMask: number, bufferBytes: number, answers: boolean): ConntrackHandle
-  /** Dumps the entries with (mark & markMask) === mark, of one protocol (0: all). */
+  /**
+   * Asks for the entries with (mark & markMask) === mark, of one protocol (0: all). Throws EMFILE, ENOMEM, and what
+   * send(2) has; what the kernel says to it is thrown by conntrackReceive.
+   */
   conntrackDump(family: IpFamily, mark: number, markMask: number, protocol: number): ConntrackHandle
   /**
    * Records written, 0 when there is nothing now; does not block. Of a dump: -1 when it is complete,
-   * -2 when the table changed under it. Throws ENOBUFS when events were lost.
+   * -2 when the table changed under it. Throws ENOBUFS when events were lost; of a dump EPERM, and what
+   * else the kernel answers; for a handle that is closed, and records without room for one.
    */
   conntrackReceive(handle: ConntrackHandle, records: Uint32Array): number
+  /** To wait for; owned by the handle. Throws when that is closed. */
   conntrackFd(handle: ConntrackHandle): number
+  /** Receive buffer as the kernel granted it. Throws when the handle is closed. */
   conntrackBufferBytes(handle: ConntrackHandle): number
+  /** Twice is fine. Throws nothing else than for no handle. */
   conntrackClose(handle: ConntrackHandle): void
   /**
    * Deletes the entry with this original tuple (source, destination, source port << 16 |
-   * destination port, protocol: ten words); whether there was one.
+   * destination port, protocol: ten words); whether there was one. Throws EPERM without CAP_NET_ADMIN,
+   * ETIMEDOUT.
    */
   conntrackDelete(fd: number, family: IpFamily, tuple: Uint32Array): boolean
   /**
    * Deletes all with (mark & markMask) === mark; neither may be 0. The kernel must know the filter
-   * (every one since 3.3 does): without it the whole table would go.
+   * (every one since 3.3 does): without it the whole table would go. Throws EINVAL for a 0, EPERM,
+   * ETIMEDOUT.
    */
   conntrackDeleteMarked(fd: number, family: IpFamily, mark: number, markMask: number): void
 }

@@ -43,28 +43,38 @@ export interface QueueAddon {
   readonly packetWords: number
   /**
    * Binds to queues of the calling thread's network namespace. Throws EBUSY when another process
-   * has one of them, EPERM without CAP_NET_ADMIN.
+   * has one of them, EPERM without CAP_NET_ADMIN, EOPNOTSUPP or ENOENT where the kernel has no
+   * nfnetlink_queue, EINVAL for a count or batch of 0, ETIMEDOUT when it does not answer, EMFILE, ENOMEM.
    */
   openQueue(options: OpenQueueArg): QueueHandle
-  /** Unbinds; the kernel drops what waits for a verdict. Twice is fine. */
+  /** Unbinds; the kernel drops what waits for a verdict. Twice is fine. Throws nothing else than for no queue. */
   closeQueue(queue: QueueHandle): void
+  /** Throws when it is closed. */
   queueState(queue: QueueHandle): QueueState
   /**
    * Takes the packets that wait, at most a batch; returns how many. Does not block. `records` has
    * room for a batch, `copies` has copiesBytes; both are written and not kept. The verdict of each
-   * record is set to ACCEPT.
+   * record is set to ACCEPT. Throws when it is closed or an array is too short, and what recvmmsg(2)
+   * has but for EAGAIN, EINTR and ENOBUFS: these are 0 packets.
    */
   queueReceive(queue: QueueHandle, records: Uint32Array, copies: Uint8Array): number
-  /** Sends the verdicts of the first `count` records, in their order. */
+  /**
+   * Sends the verdicts of the first `count` records, in their order. Throws when it is closed or `count` is
+   * more than a batch, and what send(2) has: ENOBUFS, ENOMEM. What the kernel refuses of single verdicts is
+   * counted as strays.
+   */
   queueAnswer(queue: QueueHandle, records: Uint32Array, count: number): void
-  /** Waits until one of at most 16 descriptors can be read: a bit for each; 0 after timeoutMs (-1: never). Blocks the thread. */
+  /**
+   * Waits until one of at most 16 descriptors can be read: a bit for each; 0 after timeoutMs (-1: never).
+   * Blocks the thread. Throws what poll(2) has but for EINTR.
+   */
   waitReadable(fds: Int32Array, timeoutMs: number): number
-  /** Writes the time of CLOCK_MONOTONIC, in milliseconds, into the first place of `into`. */
+  /** Writes the time of CLOCK_MONOTONIC, in milliseconds, into the first place of `into`. Throws for an array without a place. */
   readClock(into: Float64Array): void
-  /** eventfd(2), non-blocking. */
+  /** eventfd(2), non-blocking. Throws EMFILE, ENFILE, ENOMEM. */
   openEvent(): number
-  /** Makes it readable. */
+  /** Makes it readable. Throws EBADF for a descriptor that is closed. */
   signalEvent(fd: number): void
-  /** Makes it unreadable. */
+  /** Makes it unreadable, if it is not yet. Throws EBADF. */
   clearEvent(fd: number): void
 }

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { once } from 'node:events'
@@ -68,6 +68,25 @@ t.test('is loaded once and has every call of the contract', async (t) => {
   const addon = loadAddon()
   t.equal(addon, loadAddon())
   t.same(Object.keys(addon).sort(), Object.keys(CALLS).sort())
+})
+
+t.test('each call of the queues and of netfilter says what it throws', async (t) => {
+  for (const name of ['queue-addon-types', 'netfilter-addon-types']) {
+    const text = readFileSync(new URL(`../../src/kernel/${name}.ts`, import.meta.url), 'utf8')
+    const [, contract = ''] = text.split(/^export interface \w+Addon \{$/m)
+    const members = [...contract.matchAll(/\/\*\*((?:(?!\*\/).)*)\*\/\s+(readonly )?(\w+)/gs)]
+    t.ok(members.length > 5, name)
+    for (const [, comment = '', constant, call = ''] of members) {
+      if (constant === undefined) t.match(comment, /Throws\s/, call)
+    }
+    const calls = [...contract.matchAll(/^ {2}(\w+)\(/gm)].map(([, call]) => call)
+    const documented = members.filter(([, , constant]) => constant === undefined)
+    t.same(
+      calls,
+      documented.map(([, , , call]) => call),
+      'each has a comment',
+    )
+  }
 })
 
 t.test('a failure names every path, its reason and the command that builds it', async (t) => {
