@@ -14,7 +14,7 @@ import { Pinger } from '../../../../src/policy/health/probe/icmp.js'
 import { probeStarter } from '../../../../src/policy/health/probe/start-probe.js'
 import { certificate } from '../../../fixtures/certificate.js'
 import { probe } from '../../../fixtures/health.js'
-import { closedPort, listen, listenOn } from '../../../fixtures/probe-server.js'
+import { listen, listenOn } from '../../../fixtures/probe-server.js'
 
 const pinger = new Pinger(process.pid & 0xffff)
 const start = probeStarter(pinger)
@@ -73,42 +73,6 @@ t.test('servers of each protocol', async (t) => {
     const port = await listen(t, serve)
     const result = await probe(start, { ip, port, check: { type } })
     t.match(result, { isHealthy, reason }, `${type}: ${name}`)
-  }
-})
-
-t.test('whatever the protocol: silence, garbage, a reset, an end, a flood, nobody', async (t) => {
-  const types: ProbeType[] = [
-    'redis',
-    'postgres',
-    'mysql',
-    'mqtt',
-    'smtp',
-    'agent',
-    'http2',
-    'grpc',
-  ]
-  const garbage = Buffer.alloc(300, 0xa7)
-  const bad: [string, (socket: Socket) => unknown][] = [
-    ['silence', () => undefined],
-    ['garbage', (socket) => socket.write(garbage)],
-    ['reset', (socket) => socket.resetAndDestroy()],
-    ['end', (socket) => socket.end()],
-    ['flood', (socket) => socket.write(Buffer.alloc(300_000, 'x'))],
-    ['a byte and no more', (socket) => socket.write('\0')],
-  ]
-  const tls: ProbeType[] = [...types, 'tls', 'https', 'dns']
-  for (const [name, serve] of bad) {
-    const port = await listen(t, serve)
-    const results = await Promise.all(
-      tls.map((type) => probe(start, { ip, port, check: { type } }, 700)),
-    )
-    for (const [i, result] of results.entries())
-      t.match(result, { isHealthy: false }, `${tls[i]}: ${name}`)
-  }
-  const port = await closedPort()
-  for (const type of tls) {
-    const result = await probe(start, { ip, port, check: { type } })
-    t.match(result, { isHealthy: false, reason: /refused/ }, type)
   }
 })
 
