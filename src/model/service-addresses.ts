@@ -13,6 +13,10 @@ import {
 } from '../lib/ip-address.js'
 import { itemsOf, quote, textOf, type ReportField } from './object-fields.js'
 
+/** One list for "none": most Services have no such addresses, and there may be 10,000 of them. */
+const NO_ADDRESSES: readonly string[] = []
+const NO_RANGES: readonly IpRange[] = []
+
 /**
  * The cluster IP of the family, or undefined when the Service has none (GetClusterIPByFamily).
  * Two cluster IPs without ipFamilies, which the API server never sends but people write, are told
@@ -92,7 +96,8 @@ export function sourceRangesOf(
     }
   }
   const list = [...ranges.values()]
-  return list.some(({ prefixLength }) => prefixLength === 0) ? [] : list
+  const isOpen = list.length === 0 || list.some(({ prefixLength }) => prefixLength === 0)
+  return isOpen ? NO_RANGES : list
 }
 
 function addressesOf(
@@ -105,7 +110,7 @@ function addressesOf(
     const ip = parseReported(field, family, report)
     if (ip !== undefined) addresses.add(ip)
   }
-  return [...addresses]
+  return addresses.size === 0 ? NO_ADDRESSES : [...addresses]
 }
 
 /** The canonical address if it is of the family; reports what is no address at all. */

@@ -39,6 +39,9 @@ export const ANNOTATION_PREFIX = 'kube-sluice.io/'
 export const DEFAULT_AFFINITY_TIMEOUT_SECONDS = 10_800
 const MAX_AFFINITY_TIMEOUT_SECONDS = 86_400
 
+/** One object for "none": most Services have none. */
+const NO_ANNOTATIONS: Readonly<Record<string, string>> = {}
+
 /** What all ports of a Service have in common. */
 type ServicePart = Omit<
   ServicePort,
@@ -158,6 +161,7 @@ function annotationsOf(service: V1Service): Readonly<Record<string, string>> {
   const ours = Object.entries(service.metadata?.annotations ?? {}).filter(
     ([key, value]) => key.startsWith(ANNOTATION_PREFIX) && typeof value === 'string',
   )
+  if (ours.length === 0) return NO_ANNOTATIONS
   return Object.fromEntries(
     ours.map(([key, value]) => [key.slice(ANNOTATION_PREFIX.length), value]),
   )

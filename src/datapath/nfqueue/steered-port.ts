@@ -23,7 +23,10 @@ export interface PackedVip {
 export interface PackedPort {
   readonly servicePort: ServicePort
   readonly hasAny: boolean
-  /** One line an endpoint: `SLOT FLAGS IP PORT WEIGHT`; see EndpointFlag. */
+  /**
+   * One line an endpoint: `IP SLOT FLAGS PORT WEIGHT`, see EndpointFlag; or just `IP`, which has the
+   * slot after that of the line before and all else like it. Nearly all are.
+   */
   readonly endpoints: string
   readonly vips: readonly PackedVip[]
 }
@@ -45,6 +48,7 @@ export function packEndpoints(
   const cluster = new Set(state.cluster)
   const local = new Set(state.local)
   let text = ''
+  let expected = ''
   for (const endpoint of state.reachable) {
     const flags =
       (cluster.has(endpoint) ? EndpointFlag.cluster : 0) |
@@ -52,7 +56,10 @@ export function packEndpoints(
       (endpoint.isReady ? EndpointFlag.ready : 0)
     const { ip, port, weight } = endpoint
     const slot = slotOf(endpoint)
-    if (slot !== undefined) text += `${slot} ${flags} ${ip} ${port} ${weight}\n`
+    if (slot === undefined) continue
+    const rest = `${flags} ${port} ${weight}`
+    text += `${slot} ${rest}` === expected ? `${ip}\n` : `${ip} ${slot} ${rest}\n`
+    expected = `${slot + 1} ${rest}`
   }
   return text
 }
@@ -77,23 +84,25 @@ export function unpackPort({ servicePort, hasAny, endpoints: text }: PackedPort)
   const endpoints: SteeredEndpoint[] = []
   const cluster: SteeredEndpoint[] = []
   const local: SteeredEndpoint[] = []
+  let [slot, flags, port, weight] = [0, 0, 0, 0]
   for (const line of text.split('\n')) {
     if (line === '') continue
-    const [slot, flagText, ip = '', port, weight] = line.split(' ')
-    const flags = Number(flagText)
+    const [ip = '', ...rest] = line.split(' ')
+    if (rest.length === 0) slot++
+    else [slot = 0, flags = 0, port = 0, weight = 0] = rest.map(Number)
     const isReady = (flags & EndpointFlag.ready) !== 0
     const endpoint: SteeredEndpoint = {
-      id: formatAddress(ip, Number(port)),
+      id: formatAddress(ip, port),
       ip,
-      port: Number(port),
-      slot: Number(slot),
+      port,
+      slot,
       servicePortId: servicePort.id,
       words: addressWords(ip),
       isLocal: (flags & EndpointFlag.local) !== 0,
       isReady,
       isServing: true,
       isTerminating: !isReady,
-      weight: Number(weight),
+      weight,
       zoneHints: [],
       nodeHints: [],
       nodeName: undefined,

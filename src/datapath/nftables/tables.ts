@@ -54,12 +54,12 @@ export function drawChain(door: Door, scope: Scope, draw: Draw, size: number): s
 
 /** The map of slots of a door and scope. */
 export function slotSet(door: Door, scope: Scope): SlotSet {
-  return `${prefixOf(door, scope)}-slots`
+  return SLOT_SETS[prefixOf(door, scope)]
 }
 
 /** The map from a door to the chain of its class. */
 export function classSet(door: Door, scope: Scope): ClassSet {
-  return `${prefixOf(door, scope)}-classes`
+  return CLASS_SETS[prefixOf(door, scope)]
 }
 
 /** The map from a door to the chain of its affinity time-out. */
@@ -75,6 +75,20 @@ export function drawIndex(slotClass: number, draw: Draw): number {
 type Prefix = Door | 'vip-local' | 'nodeport-local'
 type SlotSet = `${Prefix}-slots`
 type ClassSet = `${Prefix}-classes`
+
+// Texts that are made anew would be in memory once a Service port.
+const SLOT_SETS = {
+  vip: 'vip-slots',
+  'vip-local': 'vip-local-slots',
+  nodeport: 'nodeport-slots',
+  'nodeport-local': 'nodeport-local-slots',
+} as const satisfies Record<Prefix, SlotSet>
+const CLASS_SETS = {
+  vip: 'vip-classes',
+  'vip-local': 'vip-local-classes',
+  nodeport: 'nodeport-classes',
+  'nodeport-local': 'nodeport-local-classes',
+} as const satisfies Record<Prefix, ClassSet>
 
 function prefixOf(door: Door, scope: Scope): Prefix {
   return scope === 'local' ? `${door}-local` : door
