@@ -1,6 +1,7 @@
+import { getHeapSpaceStatistics } from 'node:v8'
 import t from 'tap'
 
-import { HeapTrim } from '../../src/observe/heap-trim.js'
+import { collectGarbage, HeapTrim } from '../../src/observe/heap-trim.js'
 import { FakeClock } from '../fixtures/fake-clock.js'
 
 const MIB = 2 ** 20
@@ -13,6 +14,7 @@ t.test('a heap that has grown by half is collected, at most once a minute', asyn
   const trim = new HeapTrim({
     clock,
     heapBytes: () => heap,
+    youngBytes: () => 0,
     collect: () => {
       collections++
       heap /= 2
@@ -52,7 +54,38 @@ t.test('a heap that has grown by half is collected, at most once a minute', asyn
   t.equal(releases, 3)
 })
 
-t.test('the real one collects', async (t) => {
+t.test('the young generation is collected when it is quiet, if it is large', async (t) => {
+  const clock = new FakeClock()
+  let young = 32 * MIB
+  const collections: string[] = []
+  const trim = new HeapTrim({
+    clock,
+    heapBytes: () => 100 * MIB,
+    youngBytes: () => young,
+    collect: (collection) => {
+      collections.push(collection)
+    },
+  })
+  trim.synced()
+  await clock.advance(5000)
+  t.strictSame(collections, ['full'])
+  trim.synced()
+  await clock.advance(5000)
+  t.strictSame(collections, ['full'], 'not quiet')
+  await clock.advance(5000)
+  t.strictSame(collections, ['full', 'young'])
+  young = MIB
+  trim.synced()
+  await clock.advance(100_000)
+  t.strictSame(collections, ['full', 'young'], 'a small one is left alone')
+  young = 32 * MIB
+  trim.synced()
+  trim.close()
+  await clock.advance(100_000)
+  t.strictSame(collections, ['full', 'young'])
+})
+
+t.test('the real ones collect', async (t) => {
   const clock = new FakeClock()
   const kept = new WeakRef({ some: 'object' })
   const trim = new HeapTrim({ clock, heapBytes: () => 1000 * MIB })
@@ -61,4 +94,13 @@ t.test('the real one collects', async (t) => {
   await new Promise((resolve) => setImmediate(resolve))
   await clock.advance(1000)
   t.equal(kept.deref(), undefined)
+  Array.from({ length: 10_000 }, () => ({}))
+  const before = youngUsedBytes()
+  collectGarbage('young')
+  t.ok(youngUsedBytes() < before)
 })
+
+function youngUsedBytes(): number {
+  const young = getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space')
+  return young?.space_used_size ?? 0
+}
