@@ -1,7 +1,7 @@
 /**
  * Idle connections through the userspace relay: how many are held, and what each costs of the memory of the
  * process. The kernel's own buffers are not in it. Each takes two descriptors of the proxy: 50,000 need a limit of
- * 101,000 open files, hard (`ulimit -Hn`), or CAP_SYS_RESOURCE.
+ * 101,000 open files, hard (`ulimit -Hn`), or CAP_SYS_RESOURCE; with --uml they are held on a kernel that allows it.
  *
  *   client 10.0.1.2 -- 10.0.1.1 node (the proxy) -- 10.244.1.2 pod
  */
@@ -10,12 +10,13 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { service, slice, listOf } from '../peers.mjs'
+import { runInUml } from '../in-uml.mjs'
 import { inPlace, link, MANY_CONNECTIONS, ROOT } from '../place.mjs'
 import { table } from '../statistics.mjs'
 
 const VIP = '10.96.1.1'
 const PEER = join(import.meta.dirname, '../load/idle-peer.mjs')
-const OPEN_TIMEOUT_MS = 120_000
+const OPEN_TIMEOUT_MS = 200_000
 const SETTLE_MS = 3000
 const IGNORED = { stdio: 'ignore' }
 
@@ -26,8 +27,13 @@ export function run(args) {
     options: {
       connections: { type: 'string', default: '50000' },
       relays: { type: 'string', default: 'splice,node' },
+      uml: { type: 'boolean', default: false },
     },
   })
+  if (values.uml) {
+    const { connections, relays } = values
+    return runInUml(['idle', `--connections=${connections}`, `--relays=${relays}`])
+  }
   return inPlace(async (place) => {
     const names = await setUp(place)
     const rows = []
@@ -70,7 +76,11 @@ async function measure({ namespaces, folder }, { client, node }, relay, connecti
     IGNORED,
   )
   const peer = (count) => [process.execPath, PEER, 'hold', VIP, '80', String(count)]
-  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
+  const [status] = await once(
+    namespaces.spawn(client, [process.execPath, PEER, 'await', VIP, '80'], IGNORED),
+    'exit',
+  )
+  if (status !== 0) throw new Error(`${relay}: nothing is served at ${VIP}`)
   // So that what is compiled and allocated once is there before.
   const few = namespaces.spawn(client, peer(500), { stdio: ['ignore', 'pipe', 'inherit'] })
   await once(few.stdout, 'data', { signal: AbortSignal.timeout(OPEN_TIMEOUT_MS) })
