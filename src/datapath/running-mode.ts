@@ -127,8 +127,6 @@ export interface HandOver {
    */
   take(takes: (port: ServicePort) => boolean, standbyServesOthers: boolean): void
   load(): LoadTotals
-  /** The steering thread's worker, where it was started early. */
-  readonly steeringWorker?: SteeringWorker | undefined
   /** UDP destinations (`10.96.0.10:53`) at which it has sessions. */
   sessionDestinations(): ReadonlySet<string>
 }

@@ -142,6 +142,10 @@ t.test('at the edges', { skip: rootOnly, timeout: 170_000 }, async (t) => {
     t.equal(early, 40 - LENGTH, 'answered although nobody decides')
     proxy.child.kill('SIGCONT')
     t.same(await burstEnd(client), { answered: 40, failures: [] }, 'and then the others')
+    const { boundsHit } = await proxy.until('they are counted', (status) => {
+      return (status.boundsHit?.['nfqueue-length'] ?? 0) > 0
+    })
+    t.equal(boundsHit?.['nfqueue-length'], 40 - LENGTH)
   })
 
   await t.test('IPv6 extension headers are passed over', async (t) => {

@@ -87,7 +87,10 @@ async function withFallback(context: ModeContext, parts: Parts): Promise<Running
     },
     ...(deciding.foresee && { foresee: deciding.foresee }),
     ...(deciding.relayed && { relayed: deciding.relayed }),
-    readCounters: async () => (datapath.usesRules ? rules?.readCounters?.() : undefined),
+    readCounters: async () => {
+      await deciding.readCounters?.()
+      if (datapath.usesRules) await rules?.readCounters?.()
+    },
     openConnections: deciding.openConnections,
     onSynced: () => {
       deciding.onSynced()

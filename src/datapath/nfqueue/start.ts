@@ -2,6 +2,8 @@
 import type { RunConfig } from '../../config/run-config.js'
 import type { Clock } from '../../lib/clock.js'
 import type { RunCommand } from '../../kernel/command.js'
+import { iptablesTool } from '../../kernel/iptables.js'
+import type { IpFamily } from '../../lib/ip-address.js'
 import type { LocalAddress } from '../../kernel/local-address.js'
 import { Netfilter } from '../../kernel/netfilter.js'
 import { readQueueCounters } from '../../kernel/packet-queue.js'
@@ -15,9 +17,11 @@ import type { SteeringStatus } from '../../observe/status.js'
 import { Traffic } from '../../observe/traffic.js'
 import type { NewConnection } from '../../policy/endpoint-picker.js'
 import { readBalancerSettings } from '../../policy/balancer/settings.js'
+import type { Datapath } from '../datapath.js'
 import { familiesOf } from '../mode-needs.js'
 import type { LoadTotals } from '../running-mode.js'
 import { NfqueueProxier } from './nfqueue-proxier.js'
+import { OverflowCounter } from './overflow-counter.js'
 import { STEERING_TOTALS, SteeringCounters, VERDICT_BUCKETS } from './steering-counters.js'
 import type { SteeringWorker } from './steering-spawn.js'
 import { SteeringThread } from './steering-thread.js'
@@ -80,29 +84,26 @@ export async function startNfqueue(context: NfqueueContext) {
     ...{ layout, families, netfilter, thread, counters, dnat },
     send: sender.isUsable ? sender.send.bind(sender) : () => undefined,
   })
+  const overflow = overflowCounter(context, families, counters)
   return {
-    datapath: {
-      sync: (snapshot: Snapshot) => datapath.sync(snapshot),
-      endConnections: datapath.endConnections.bind(datapath),
-      reconfigure: datapath.reconfigure.bind(datapath),
-      drain: () => Promise.resolve(),
-      close: async () => {
-        await datapath.close()
-        sender.close()
-        netfilter.close()
-      },
-    },
+    datapath: closingWith(datapath, () => {
+      sender.close()
+      netfilter.close()
+    }),
     handOver: {
       standby: dnat,
       bindsToVip: false,
       take: datapath.take.bind(datapath),
-      load: () => loadOf(config, counters),
+      load: () => loadOf(config, counters, overflow),
       sessionDestinations: () => new Set<string>(),
     },
     foresee: (connection: NewConnection) => thread.foresee(connection),
     openConnections: () => 0,
-    onSynced: () => undefined,
-    status: statusReader(config, datapath, counters, () => ({
+    onSynced: () => {
+      overflow.begin()
+    },
+    readCounters: () => overflow.look(),
+    status: statusReader(config, datapath, { counters, overflow }, () => ({
       queueBufferBytes,
       eventBufferBytes,
       sendFailures: sender.failures,
@@ -110,14 +111,48 @@ export async function startNfqueue(context: NfqueueContext) {
   }
 }
 
+/** The proxier, and what goes with it. */
+function closingWith(proxier: NfqueueProxier, close: () => void): Datapath {
+  return {
+    sync: (snapshot) => proxier.sync(snapshot),
+    endConnections: proxier.endConnections.bind(proxier),
+    reconfigure: proxier.reconfigure.bind(proxier),
+    drain: () => Promise.resolve(),
+    close: async () => {
+      await proxier.close()
+      close()
+    },
+  }
+}
+
+function overflowCounter(
+  { config, kernel, run, clock }: NfqueueContext,
+  families: readonly IpFamily[],
+  counters: SteeringCounters,
+): OverflowCounter {
+  return new OverflowCounter({
+    run,
+    clock,
+    tools: families.map((family) => iptablesTool(family, kernel.iptablesVariant)),
+    // What waits first: a packet that is decided in between is counted twice, and not left out.
+    taken: () =>
+      queuesOf(config).reduce((sum, { waiting }) => sum + waiting, 0) + counters.total('packets'),
+  })
+}
+
 /** For the automatic switch. */
-function loadOf(config: RunConfig, counters: SteeringCounters): LoadTotals {
+function loadOf(
+  config: RunConfig,
+  counters: SteeringCounters,
+  overflow: OverflowCounter,
+): LoadTotals {
+  void overflow.look()
   const decided = ['steered', 'rejected', 'dropped'] as const
   return {
     connections: decided.reduce((sum, name) => sum + counters.total(name), 0),
     queueDrops: queuesOf(config).reduce(
       (sum, { dropped, droppedByBuffer }) => sum + dropped + droppedByBuffer,
-      0,
+      overflow.total,
     ),
     busySeconds: counters.total('verdictSeconds'),
   }
@@ -183,7 +218,7 @@ function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
 function statusReader(
   config: RunConfig,
   datapath: NfqueueProxier,
-  counters: SteeringCounters,
+  { counters, overflow }: { counters: SteeringCounters; overflow: OverflowCounter },
   sockets: () => Pick<SteeringStatus, 'queueBufferBytes' | 'eventBufferBytes' | 'sendFailures'>,
 ) {
   const { balancers } = config
@@ -195,6 +230,7 @@ function statusReader(
   }
   return (snapshot: Snapshot) => {
     readTraffic(traffic, snapshot, datapath, counters)
+    void overflow.look()
     const queues = queuesOf(config)
     return {
       mode: 'nfqueue' as const,
@@ -227,18 +263,22 @@ function statusReader(
             },
       udpSessions: 0,
       affinityClients: counters.total('affinityClients'),
-      boundsHit: boundsHit(queues, counters),
+      boundsHit: boundsHit(queues, counters, overflow),
     }
   }
 }
 
 /** By the option that bounds. */
-function boundsHit(queues: ReturnType<typeof queuesOf>, counters: SteeringCounters) {
+function boundsHit(
+  queues: ReturnType<typeof queuesOf>,
+  counters: SteeringCounters,
+  overflow: OverflowCounter,
+) {
   const sum = (name: 'dropped' | 'droppedByBuffer'): number =>
     queues.reduce((total, queue) => total + queue[name], 0)
   return {
     'log-connections-rate': counters.total('unloggedConnections'),
-    'nfqueue-length': sum('dropped'),
+    'nfqueue-length': sum('dropped') + overflow.total,
     'nfqueue-buffer': sum('droppedByBuffer'),
     'conntrack-event-buffer': counters.total('eventOverruns'),
     'nfqueue-flows': counters.total('flowsForgotten'),
