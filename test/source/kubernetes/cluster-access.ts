@@ -163,6 +163,9 @@ t.test('a Pod: service account, environment, and --master in place of the latter
   const given = await clusterAccess({ ...inPod, env: env2, master: url })
   t.equal(given.server.host, `127.0.0.1:${port}`)
   t.match(await given.credentials(), { headers: { Authorization: 'Bearer of-the-pod' } })
+  // The kubelet writes another one before the first expires.
+  writeFileSync(join(folder, 'token'), 'of-the-pod-later\n')
+  t.match(await given.credentials(), { headers: { Authorization: 'Bearer of-the-pod-later' } })
   const env6 = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' }
   const over6 = await clusterAccess({ ...inPod, env: env6, master: undefined })
   t.equal(over6.server.href, 'https://[fd00::1]/')
