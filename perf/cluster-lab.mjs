@@ -111,6 +111,12 @@ function certificate(folder) {
   return { key: readFileSync(file('key'), 'utf8'), cert, ca: cert }
 }
 
+/** Of a Node that does nothing yet. */
+export function nodeStartMiB() {
+  const script = 'process.stdout.write(String(process.memoryUsage.rss() / 2 ** 20))'
+  return Number(execFileSync(process.execPath, ['-e', script], { encoding: 'utf8' }))
+}
+
 export const rssMiB = (pid) => statusMiB(pid, 'VmRSS')
 export const peakMiB = (pid) => statusMiB(pid, 'VmHWM')
 

@@ -4,7 +4,8 @@
  *   API server --TLS--> kube-sluice --> nftables of a namespace --> `nft monitor`
  *
  * Churn gives an endpoint a new address; the time runs from when the API server has it to when the
- * kernel announces the element. Memory is resident set size, looked at every second.
+ * kernel announces the element. Memory is resident set size, looked at every second; `rssMiBBeyondNode` is
+ * without what a Node that has just started takes, most of which is its program file.
  */
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,6 +13,7 @@ import { parseArgs } from 'node:util'
 import {
   inNode,
   loadOf,
+  nodeStartMiB,
   peakMiB,
   rssMiB,
   startApi,
@@ -19,6 +21,9 @@ import {
   watchKernel,
 } from '../cluster-lab.mjs'
 import { median } from '../statistics.mjs'
+
+/** The proxy gives back what the load left: a second after it, and once it was quiet for 6.5 s. */
+const SETTLE_MS = 10_000
 
 /** @param {readonly string[]} args @returns {Promise<number>} exit status */
 export async function run(args) {
@@ -58,8 +63,9 @@ async function measure(place, values) {
     rssMiBFirst: rssMiB(proxy.child.pid),
   }
   const arrivals = watchKernel(place)
-  await sleep(5000)
+  await sleep(SETTLE_MS)
   result.rssMiBSettled = rssMiB(proxy.child.pid)
+  result.rssMiBBeyondNode = Math.round((result.rssMiBSettled - nodeStartMiB()) * 10) / 10
   const seconds = Number(values.seconds)
   if (seconds > 0) {
     Object.assign(result, await churn({ api, proxy, arrivals, rate: Number(values.rate), seconds }))
