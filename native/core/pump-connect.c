@@ -83,6 +83,8 @@ static void join(struct ks_pump *pump, struct ks_connection *connection, uint32_
   connection->state = KS_CONNECTION_JOINED;
   connection->connect_us = (uint32_t)(now_us() - connection->started_us);
   connection->active_ms = pump->now_ms;
+  connection->awaits_byte = connection->first_byte_ms != 0;
+  connection->is_mute = false;
   ks_wheel_set(&pump->idles, &connection->timer, pump->now_ms + pump->idle_ms);
   sides[1].can_write = true;
   sides[1].can_read = (events & (EPOLLIN | EPOLLRDHUP)) != 0;

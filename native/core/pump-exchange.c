@@ -166,6 +166,7 @@ static void take_verdict(struct ks_pump *pump, const uint32_t *words) {
     connection->has_source = words[KS_PUMP_HAS_SOURCE] != 0;
     connection->timeout_ms = words[KS_PUMP_TIMEOUT_MS];
     connection->patience_ms = words[KS_PUMP_PATIENCE_MS];
+    connection->first_byte_ms = words[KS_PUMP_FIRST_BYTE_MS];
   }
   if (!is_first)
     return;

@@ -194,6 +194,32 @@ static enum result move(struct ks_pump *pump, struct ks_connection *connection, 
   return result;
 }
 
+/* Whether the endpoint answers, for who wants to know: without it this is one look at a flag. */
+static void watch_first_byte(struct ks_pump *pump, struct ks_connection *connection) {
+  if (!connection->awaits_byte)
+    return;
+  if (connection->flows[1].bytes > 0) {
+    connection->awaits_byte = false;
+    ks_wheel_cancel(&pump->first_bytes, &connection->first_byte);
+    ks_pump_publish(pump, connection, KS_PUMP_SPOKE, false);
+  } else if (connection->flows[0].bytes > 0 && !connection->is_mute &&
+             !ks_timer_is_set(&connection->first_byte)) {
+    ks_wheel_set(&pump->first_bytes, &connection->first_byte,
+                 pump->now_ms + connection->first_byte_ms);
+  }
+}
+
+void ks_pump_first_byte_timeout(struct ks_pump *pump, struct ks_connection *connection) {
+  /* A client that is still sending has no answer to expect: what came last counts. */
+  const int64_t due_ms = connection->active_ms + connection->first_byte_ms;
+  if (due_ms > pump->now_ms) {
+    ks_wheel_set(&pump->first_bytes, &connection->first_byte, due_ms);
+    return;
+  }
+  connection->is_mute = true;
+  ks_pump_publish(pump, connection, KS_PUMP_MUTE, false);
+}
+
 /* The endpoint is gone and the client has seen nothing of it. */
 static void give_back(struct ks_pump *pump, struct ks_connection *connection) {
   ks_wheel_cancel(&pump->idles, &connection->timer);
@@ -240,6 +266,7 @@ void ks_pump_relay(struct ks_pump *pump, struct ks_connection *connection) {
     if (result == HAS_MORE)
       again(pump, connection);
   }
+  watch_first_byte(pump, connection);
   if (connection->flows[0].is_passed && connection->flows[1].is_passed)
     ks_pump_end(pump, connection, KS_PUMP_ENDED);
 }
@@ -270,6 +297,7 @@ void ks_pump_end(struct ks_pump *pump, struct ks_connection *connection, enum ks
   const enum ks_connection_state state = connection->state;
   ks_wheel_cancel(state == KS_CONNECTION_JOINED ? &pump->idles : &pump->connects,
                   &connection->timer);
+  ks_wheel_cancel(&pump->first_bytes, &connection->first_byte);
   if (state == KS_CONNECTION_WAITING || state == KS_CONNECTION_SILENT)
     pump->waiting--;
   for (int i = 0; i < 2; i++) {

@@ -66,6 +66,9 @@ struct ks_connection {
   int64_t connect_due_ms;
   bool was_silent;
   uint32_t late_events; /* of epoll, while it is silent */
+  /* Joined, and the endpoint has said nothing yet: the timer runs from the client's first byte on. */
+  bool awaits_byte, is_mute;
+  struct ks_timer first_byte;
   struct ks_connection *next_again;
   bool is_again;
   /* Under the lock: */
@@ -78,7 +81,7 @@ struct ks_connection {
   enum ks_pump_end end;
   bool is_released; /* CLOSED was received, a verdict is still in the list */
   bool has_destination, has_source;
-  uint32_t timeout_ms, patience_ms;
+  uint32_t timeout_ms, patience_ms, first_byte_ms;
   struct ks_address client, destination; /* set before ACCEPTED */
   struct ks_address to, source;          /* of the verdict */
 };
@@ -116,7 +119,7 @@ struct ks_pump {
 
   /* The pump's thread: */
   int64_t now_ms;
-  struct ks_wheel connects, idles;
+  struct ks_wheel connects, idles, first_bytes;
   struct ks_connection *first_again;
   struct ks_pipe *first_pipe;
   uint32_t pipes; /* that exist */
@@ -168,6 +171,7 @@ uint64_t ks_pump_event_key(const struct ks_connection *connection, int side);
 /* Moves what can be moved. */
 void ks_pump_relay(struct ks_pump *pump, struct ks_connection *connection);
 void ks_pump_idle_timeout(struct ks_pump *pump, struct ks_connection *connection);
+void ks_pump_first_byte_timeout(struct ks_pump *pump, struct ks_connection *connection);
 /* Ends a connection in any state. A side that is left is reset when it is KS_PUMP_CUT. */
 void ks_pump_end(struct ks_pump *pump, struct ks_connection *connection, enum ks_pump_end end);
 

@@ -15,8 +15,8 @@
 
 enum { EVENTS = 256 };
 
-/* Exactness of the time of a connect, and of the limits of idle connections. */
-enum { CONNECT_STEP_MS = 4, IDLE_STEP_MS = 250 };
+/* Exactness of the time of a connect, of the limits of idle connections, and of a first byte. */
+enum { CONNECT_STEP_MS = 4, IDLE_STEP_MS = 250, FIRST_BYTE_STEP_MS = 16 };
 
 static int64_t clock_ms(void) {
   struct timespec now;
@@ -36,6 +36,7 @@ static int64_t sleep_ms(struct ks_pump *pump) {
     return 0;
   int64_t wait = sooner(ks_wheel_wait(&pump->connects, pump->now_ms),
                         ks_wheel_wait(&pump->idles, pump->now_ms));
+  wait = sooner(wait, ks_wheel_wait(&pump->first_bytes, pump->now_ms));
   if (pump->tell_at_ms != 0)
     wait = sooner(wait, pump->tell_at_ms > pump->now_ms ? pump->tell_at_ms - pump->now_ms : 0);
   if (pump->is_paused && pump->resume_ms != INT64_MAX)
@@ -119,12 +120,18 @@ static struct ks_connection *timed(struct ks_timer *timer) {
   return (struct ks_connection *)((char *)timer - offsetof(struct ks_connection, timer));
 }
 
+static struct ks_connection *awaited(struct ks_timer *timer) {
+  return (struct ks_connection *)((char *)timer - offsetof(struct ks_connection, first_byte));
+}
+
 static void see_to_timers(struct ks_pump *pump) {
   struct ks_timer *timer;
   while ((timer = ks_wheel_expired(&pump->connects, pump->now_ms)) != NULL)
     ks_pump_connect_timeout(pump, timed(timer));
   while ((timer = ks_wheel_expired(&pump->idles, pump->now_ms)) != NULL)
     ks_pump_idle_timeout(pump, timed(timer));
+  while ((timer = ks_wheel_expired(&pump->first_bytes, pump->now_ms)) != NULL)
+    ks_pump_first_byte_timeout(pump, awaited(timer));
   if (pump->is_paused && pump->resume_ms <= pump->now_ms)
     ks_pump_set_paused(pump, false);
 }
@@ -210,6 +217,7 @@ int ks_pump_open(const struct ks_pump_options *options, struct ks_pump **result,
   pump->now_ms = clock_ms();
   ks_wheel_init(&pump->connects, CONNECT_STEP_MS, pump->now_ms);
   ks_wheel_init(&pump->idles, IDLE_STEP_MS, pump->now_ms);
+  ks_wheel_init(&pump->first_bytes, FIRST_BYTE_STEP_MS, pump->now_ms);
   ks_pump_set_timeouts(pump, INT32_MAX, INT32_MAX);
   pump->chunks = calloc(chunks, sizeof(struct ks_connection *));
   pump->buffer = malloc(KS_PUMP_COPY_BYTES);

@@ -48,6 +48,9 @@ enum ks_pump_event {
    * KS_PUMP_CONNECT, and what comes of it meanwhile is not acted on.
    */
   KS_PUMP_SILENT = 32,
+  /* Only where a first byte is waited for (KS_PUMP_FIRST_BYTE_MS); neither needs a verdict. */
+  KS_PUMP_SPOKE = 64, /* the first byte of the endpoint has come */
+  KS_PUMP_MUTE = 128, /* it has not, for that long since the client last sent something; once */
 };
 
 /* Words of a record. Addresses are bytes in network order, ports and numbers in host order. */
@@ -92,7 +95,8 @@ enum ks_pump_verdict_word {
   KS_PUMP_PATIENCE_MS, /* as long as the time-out or longer: never silent */
   KS_PUMP_HAS_SOURCE, /* 1: connect from this address (IP_TRANSPARENT), port by the kernel */
   KS_PUMP_SOURCE,
-  KS_PUMP_VERDICT_WORDS = KS_PUMP_SOURCE + 4
+  KS_PUMP_FIRST_BYTE_MS = KS_PUMP_SOURCE + 4, /* 0: nobody waits for it */
+  KS_PUMP_VERDICT_WORDS
 };
 
 enum ks_pump_counter {

@@ -120,6 +120,9 @@ static uint32_t expect_accepted(struct pump *it) {
   return record[KS_PUMP_SLOT];
 }
 
+/* From now on: how long verdicts let an endpoint take to its first byte. */
+static uint32_t first_byte_ms = 0;
+
 static void answer(struct pump *it, uint32_t slot, enum ks_pump_verdict verdict,
                    const struct sockaddr_in *to, uint32_t timeout_ms) {
   const char *step = NULL;
@@ -130,6 +133,7 @@ static void answer(struct pump *it, uint32_t slot, enum ks_pump_verdict verdict,
   words[KS_PUMP_TO] = to == NULL ? 0 : to->sin_addr.s_addr;
   words[KS_PUMP_TO_PORT] = to == NULL ? 0 : ntohs(to->sin_port);
   words[KS_PUMP_TIMEOUT_MS] = words[KS_PUMP_PATIENCE_MS] = timeout_ms;
+  words[KS_PUMP_FIRST_BYTE_MS] = first_byte_ms;
   CHECK(ks_pump_answer(it->pump, words, 1, &step) == 0);
 }
 
@@ -376,6 +380,44 @@ static void what_comes_while_it_is_silent_is_kept(void) {
   close_pump(&it);
 }
 
+static void a_first_byte_that_does_not_come_is_told(void) {
+  struct pump it;
+  uint32_t record[KS_PUMP_RECORD_WORDS];
+  open_pump(&it, USUAL);
+  first_byte_ms = 30;
+  struct pair pair = join(&it);
+  /* Nobody has asked it anything. */
+  poll(NULL, 0, 100);
+  CHECK(ks_pump_receive(it.pump, record, 1) == 0);
+  say(pair.client, pair.endpoint, "hello");
+  expect(&it, pair.slot, KS_PUMP_MUTE, record);
+  /* Told once, and nothing else has happened to it. */
+  say(pair.client, pair.endpoint, "are you there?");
+  poll(NULL, 0, 100);
+  CHECK(ks_pump_receive(it.pump, record, 1) == 0);
+  say(pair.endpoint, pair.client, "yes");
+  expect(&it, pair.slot, KS_PUMP_SPOKE, record);
+  close(pair.client);
+  close(pair.endpoint);
+  expect(&it, pair.slot, KS_PUMP_CLOSED, record);
+  /* It speaks first: there is nothing to wait for, however long the client says nothing more. */
+  first_byte_ms = PATIENCE_MS;
+  pair = join(&it);
+  say(pair.endpoint, pair.client, "welcome");
+  expect(&it, pair.slot, KS_PUMP_SPOKE, record);
+  /* One that ends while it is waited for leaves no timer behind. */
+  struct pair other = join(&it);
+  say(other.client, other.endpoint, "hello");
+  reset(other.client);
+  expect(&it, other.slot, KS_PUMP_CLOSED, record);
+  close(other.endpoint);
+  close(pair.client);
+  close(pair.endpoint);
+  expect(&it, pair.slot, KS_PUMP_CLOSED, record);
+  first_byte_ms = 0;
+  close_pump(&it);
+}
+
 static void an_endpoint_that_resets_before_a_byte_gives_the_client_back(void) {
   struct pump it;
   struct sockaddr_in address;
@@ -612,6 +654,7 @@ int main(void) {
   a_connect_that_nobody_answers_times_out();
   a_silent_connect_is_given_up_or_waited_for();
   what_comes_while_it_is_silent_is_kept();
+  a_first_byte_that_does_not_come_is_told();
   an_endpoint_that_resets_before_a_byte_gives_the_client_back();
   a_reset_is_passed_on();
   a_last_answer_is_delivered_before_the_reset();

@@ -37,6 +37,8 @@ export interface PumpTarget {
   readonly timeoutMs: number
   /** The connect is silent after this; timeoutMs or more: never. */
   readonly patienceMs: number
+  /** `mute` when it has said nothing this long after the client has; 0: never, and never `spoke`. */
+  readonly firstByteMs: number
 }
 
 export type PumpEnd = (typeof PUMP_ENDS)[number]
@@ -57,6 +59,10 @@ export interface PumpEvents {
   returned(slot: number): void
   /** The connect takes longer than its patience; wants `wait`, `connect` or `reset`. */
   silent(slot: number): void
+  /** The endpoint's first byte has come, where it was waited for. */
+  spoke(slot: number): void
+  /** It has not come within its time, which changes nothing for the connection. Once. */
+  mute(slot: number): void
   /** Bytes: of the client, and of the endpoint. */
   closed(slot: number, end: PumpEnd, bytesUp: number, bytesDown: number): void
 }
@@ -115,7 +121,7 @@ export class ConnectionPump implements Pump {
 
   connect(
     slot: number,
-    { family, address, port, source, timeoutMs, patienceMs }: PumpTarget,
+    { family, address, port, source, timeoutMs, patienceMs, firstByteMs }: PumpTarget,
   ): void {
     const at = this.#nextVerdict(slot, PumpVerdict.connect)
     const words = this.#verdicts
@@ -124,6 +130,7 @@ export class ConnectionPump implements Pump {
     words[at + PumpVerdictWord.port] = port
     words[at + PumpVerdictWord.timeoutMs] = timeoutMs
     words[at + PumpVerdictWord.patienceMs] = patienceMs
+    words[at + PumpVerdictWord.firstByteMs] = firstByteMs
     words[at + PumpVerdictWord.hasSource] = source === undefined ? 0 : 1
     if (source !== undefined) words.set(source, at + PumpVerdictWord.source)
     if (!this.#isReceiving) this.#flush()
@@ -193,6 +200,8 @@ export class ConnectionPump implements Pump {
     if (events & PumpEvent.connected) {
       this.#events.connected(slot, (words[at + PumpWord.connectMicros] ?? 0) / 1000)
     }
+    if (events & PumpEvent.mute) this.#events.mute(slot)
+    if (events & PumpEvent.spoke) this.#events.spoke(slot)
     if (events & PumpEvent.failed) {
       this.#events.failed(slot, getSystemErrorName(-(words[at + PumpWord.errno] ?? 0)))
     }

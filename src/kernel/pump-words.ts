@@ -11,6 +11,8 @@ export const PumpEvent = {
   returned: 8,
   closed: 16,
   silent: 32,
+  spoke: 64,
+  mute: 128,
 } as const
 
 export const PumpWord = {
@@ -47,9 +49,10 @@ export const PumpVerdictWord = {
   patienceMs: 9,
   hasSource: 10,
   source: 11,
+  firstByteMs: 15,
 } as const
 
-export const PUMP_VERDICT_WORDS = 15
+export const PUMP_VERDICT_WORDS = 16
 
 /** In the order of `enum ks_pump_end`: by a FIN of each side; by a reset, or cut; for want of bytes. */
 export const PUMP_ENDS = ['closed', 'reset', 'timed-out'] as const

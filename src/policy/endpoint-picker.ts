@@ -26,6 +26,7 @@ import {
   type EjectionOptions,
 } from './health/outlier-ejection.js'
 import { ConnectPatience } from './health/connect-patience.js'
+import { FirstBytes, firstByteTimeout } from './health/first-byte.js'
 import { OpenConnections, type OpenCounts } from './open-connections.js'
 import { SlowStart } from './slow-start.js'
 
@@ -84,6 +85,7 @@ interface Entry {
   local: Balancer
   failing: OutlierEjection
   patience: ConnectPatience
+  firstBytes: FirstBytes
   isEjecting: boolean
   readonly slowStart: SlowStart
   /** What its balancers are told of endpoints. */
@@ -181,6 +183,11 @@ export class EndpointPicker {
     const entry = this.#entry(servicePortId)
     if (entry === undefined || entry.failing.has(endpoint)) return undefined
     return entry.patience.of(endpoint)
+  }
+
+  /** How long an endpoint may take to its first byte; 0: whatever it takes. */
+  firstByteMs(servicePortId: string): number {
+    return this.#entry(servicePortId)?.firstBytes.timeoutMs ?? 0
   }
 
   /** The Service port as the picker sees it now; undefined when it has gone. */
@@ -281,6 +288,22 @@ export class EndpointPicker {
     this.#entry(connection.servicePortId)?.failing.succeeded(endpoint, this.#options.clock.nowMs())
   }
 
+  /** The first byte of an endpoint has come, where firstByteMs() was waited for. */
+  spoke(connection: NewConnection, endpoint: Endpoint): void {
+    const entry = this.#entry(connection.servicePortId)
+    if (entry === undefined) return
+    const nowMs = this.#options.clock.nowMs()
+    entry.firstBytes.came(endpoint, nowMs)
+    entry.failing.succeeded(endpoint, nowMs)
+  }
+
+  /** It has not come within firstByteMs(): a failure, unless the endpoint has answered others meanwhile. */
+  wasMute(connection: NewConnection, endpoint: Endpoint): void {
+    const firstBytes = this.#entry(connection.servicePortId)?.firstBytes
+    if (firstBytes?.isMute(endpoint, this.#options.clock.nowMs()) !== true) return
+    this.connectFailed(connection, endpoint)
+  }
+
   /** The connection goes to this endpoint: its client belongs there from now on. */
   connected(connection: NewConnection, endpoint: Endpoint): void {
     const timeoutSeconds = this.#entry(connection.servicePortId)?.state.servicePort
@@ -345,6 +368,7 @@ export class EndpointPicker {
     this.#setEndpoints(entry)
     entry.failing.retain(state.endpoints)
     entry.patience.retain(state.endpoints)
+    entry.firstBytes.retain(state.endpoints)
   }
 
   #newEntry(id: string, state: ServicePortState): Entry {
@@ -357,6 +381,7 @@ export class EndpointPicker {
       local: createBalancer(settings, this.#options.plugin),
       failing: this.#newEjection(state),
       patience: new ConnectPatience(this.#patienceMs(state)),
+      firstBytes: new FirstBytes(this.#firstByteMs(state)),
       isEjecting: this.#isEjecting(state),
       slowStart,
       states: {
@@ -379,6 +404,8 @@ export class EndpointPicker {
     }
     const patienceMs = this.#patienceMs(state)
     if (patienceMs !== entry.patience.leastMs) entry.patience = new ConnectPatience(patienceMs)
+    const firstByteMs = this.#firstByteMs(state)
+    if (firstByteMs !== entry.firstBytes.timeoutMs) entry.firstBytes = new FirstBytes(firstByteMs)
   }
 
   /** A Service without any health check wants no passive one either. */
@@ -391,6 +418,11 @@ export class EndpointPicker {
   #patienceMs(state: ServicePortState): number {
     const { patienceMs, maxPercent } = this.#options.ejection ?? EJECTION_DEFAULTS
     return this.#isEjecting(state) && maxPercent > 0 ? patienceMs : 0
+  }
+
+  #firstByteMs(state: ServicePortState): number {
+    const { maxPercent } = this.#options.ejection ?? EJECTION_DEFAULTS
+    return this.#isEjecting(state) && maxPercent > 0 ? firstByteTimeout(state.servicePort) : 0
   }
 
   #newEjection(state: ServicePortState): OutlierEjection {

@@ -12,6 +12,7 @@ import {
   BALANCER_PARAMETERS,
   readBalancerSettings,
 } from '../../src/policy/balancer/settings.js'
+import { firstByteProblems } from '../../src/policy/health/first-byte.js'
 import { PROBE_TYPES } from '../../src/policy/health/health-check.js'
 import { HEALTH_SETTINGS } from '../../src/policy/health/health-settings.js'
 import { parseHealthCheck } from '../../src/policy/health/parse-health-check.js'
@@ -60,6 +61,7 @@ function problemsOf({ name, checks }: Row, value: string): readonly ObjectProble
   const command = name === 'health-check-command' ? 'passive is used' : undefined
   return [
     ...stayProblems(port),
+    ...firstByteProblems(port),
     ...readBalancerSettings(port, BALANCER_DEFAULTS).problems,
     ...parseHealthCheck(port, health).problems,
   ].filter(({ message }) => command === undefined || !message.includes(command))

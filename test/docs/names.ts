@@ -105,6 +105,7 @@ t.test('every annotation is one that is read', async (t) => {
     'balancer',
     'health-check',
     'stay-in-userspace',
+    'first-byte-timeout',
     'weights',
     ...[...BALANCER_PARAMETERS.keys()].map((name) => `balancer-${name}`),
     ...[...HEALTH_SETTINGS.keys()].map((name) => `health-check-${name}`),

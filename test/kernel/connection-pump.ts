@@ -33,6 +33,12 @@ class Recorder implements PumpEvents {
   silent(...args: unknown[]): void {
     this.#record('silent', args)
   }
+  spoke(...args: unknown[]): void {
+    this.#record('spoke', args)
+  }
+  mute(...args: unknown[]): void {
+    this.#record('mute', args)
+  }
   closed(...args: unknown[]): void {
     this.#record('closed', args)
   }
@@ -77,6 +83,7 @@ function target(server: Server): PumpTarget {
     source: undefined,
     timeoutMs: 5000,
     patienceMs: 5000,
+    firstByteMs: 0,
   }
 }
 
@@ -161,7 +168,7 @@ t.test('says that a connect is silent, and waits for it', async (t) => {
   const first = connect(fullPort, host).on('error', () => undefined)
   await once(first, 'connect')
   const address = addressWords(host)
-  const times = { timeoutMs: 80, patienceMs: 20 }
+  const times = { timeoutMs: 80, patienceMs: 20, firstByteMs: 0 }
   pump.connect(slot as number, {
     ...{ family: 'IPv4', address, port: fullPort, source: undefined },
     ...times,
@@ -169,6 +176,25 @@ t.test('says that a connect is silent, and waits for it', async (t) => {
   t.same(await events.next('silent'), [slot])
   pump.wait(slot as number)
   t.same(await events.next('failed'), [slot, 'ETIMEDOUT'])
+})
+
+t.test('says that an endpoint has not answered, and when it does', async (t) => {
+  const { events, pump, host, port } = startPump(t)
+  const taken: Socket[] = []
+  const server = await startServer(t, host, (socket) => taken.push(socket))
+  const client = connect(port, host)
+  t.teardown(() => client.destroy())
+  const [slot] = await events.next('accepted')
+  pump.connect(slot as number, { ...target(server), firstByteMs: 50 })
+  await events.next('connected')
+  client.write('hello')
+  t.same(await events.next('mute'), [slot])
+  taken[0]?.write('at last')
+  t.same(await events.next('spoke'), [slot])
+  t.equal(String((await once(client, 'data'))[0]), 'at last')
+  pump.reset(slot as number)
+  client.on('error', () => undefined)
+  t.same(await events.next('closed'), [slot, 'reset', 5, 7])
 })
 
 t.test('gives a client back that an endpoint did not want', async (t) => {

@@ -28,10 +28,14 @@ export interface DialTimes {
   readonly timeoutMs: number
   /** It is silent after this; timeoutMs or more: never. */
   readonly patienceMs: number
+  /** Its first byte is waited for, for so long; 0: it is not. */
+  readonly firstByteMs: number
 }
 
 /** Makes the connects of one connection, one at a time. */
 export interface Dialer {
+  /** Whether it can wait for an endpoint's first byte. */
+  readonly hearsFirstByte: boolean
   /** Starts a connect; later, not before this has returned, it tells `events` how it went. May throw. */
   dial(endpoint: Endpoint, times: DialTimes, events: DialEvents): void
   /** A silent connect gets the time that is left. */
@@ -118,7 +122,7 @@ export class EndpointConnect implements DialEvents {
     if (endpoint === undefined) return
     const { picker } = this.#services
     picker.latency(this.#connection.servicePortId, endpoint, latencyMs)
-    picker.answered(this.#connection, endpoint)
+    if (this.#firstByteMs() === 0) picker.answered(this.#connection, endpoint)
     picker.connected(this.#connection, endpoint)
     this.#connecting = undefined
     this.#finish(endpoint)
@@ -148,6 +152,12 @@ export class EndpointConnect implements DialEvents {
     this.#dialer.keepOn()
   }
 
+  /** More than 0: that it takes connections says nothing of an endpoint's health, its first byte does. */
+  #firstByteMs(): number {
+    const { picker } = this.#services
+    return this.#dialer.hearsFirstByte ? picker.firstByteMs(this.#connection.servicePortId) : 0
+  }
+
   #pick(): Picked {
     return this.#services.picker.pick(this.#connection, this.#tried)
   }
@@ -165,7 +175,8 @@ export class EndpointConnect implements DialEvents {
     this.#connecting = endpoint
     const patienceMs = Math.ceil(picker.patienceMs(servicePortId, endpoint) ?? timeoutMs)
     try {
-      this.#dialer.dial(endpoint, { timeoutMs, patienceMs }, this)
+      const times = { timeoutMs, patienceMs, firstByteMs: this.#firstByteMs() }
+      this.#dialer.dial(endpoint, times, this)
     } catch (error) {
       this.#failed(endpoint, errnoNameOf(error))
     }

@@ -18,6 +18,7 @@ export interface Connected {
 }
 
 export class NetDialer implements Dialer {
+  readonly hearsFirstByte = false
   readonly #options: NetDialerOptions
   #socket: Socket | undefined
   #timer: NodeJS.Timeout | undefined

@@ -176,6 +176,14 @@ export class PumpRelay implements TcpRelay, PumpEvents {
     this.#connections.get(slot)?.silent()
   }
 
+  spoke(slot: number): void {
+    this.#connections.get(slot)?.spoke()
+  }
+
+  mute(slot: number): void {
+    this.#connections.get(slot)?.mute()
+  }
+
   closed(slot: number, end: PumpEnd, bytesUp: number, bytesDown: number): void {
     const connection = this.#connections.get(slot)
     if (connection === undefined) return

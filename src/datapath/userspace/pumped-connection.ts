@@ -28,6 +28,7 @@ export interface PumpedClient {
 }
 
 export class PumpedConnection implements Dialer {
+  readonly hearsFirstByte = true
   readonly vipAddress: string
   readonly connection: NewConnection
   readonly #slot: number
@@ -75,6 +76,18 @@ export class PumpedConnection implements Dialer {
 
   silent(): void {
     if (!this.#isOver) this.#connect.silent()
+  }
+
+  /** The endpoint's first byte has come, after it was waited for. */
+  spoke(): void {
+    const { picker } = this.#services.connect
+    if (this.#endpoint !== undefined) picker.spoke(this.connection, this.#endpoint)
+  }
+
+  /** It has not come in time; the connection goes on. */
+  mute(): void {
+    const { picker } = this.#services.connect
+    if (this.#endpoint !== undefined) picker.wasMute(this.connection, this.#endpoint)
   }
 
   /** The endpoint reset it before a byte went either way. */

@@ -51,11 +51,12 @@ class FakePump implements Pump {
   closeListeners(): void {
     for (const fd of this.#listening.splice(0)) closeSocket(fd)
   }
-  connect(slot: number, { port, source, timeoutMs, patienceMs }: PumpTarget): void {
+  connect(slot: number, { port, source, timeoutMs, patienceMs, firstByteMs }: PumpTarget): void {
     if (!this.waiting.delete(slot)) throw new Error(`slot ${slot} does not wait`)
     const from = source === undefined ? '' : ` from ${source[0]}`
     const patience = patienceMs < timeoutMs ? `, silent after ${patienceMs}` : ''
-    this.log.push(`connect ${slot} to ${port}${from} in ${timeoutMs}${patience}`)
+    const byte = firstByteMs === 0 ? '' : `, mute after ${firstByteMs}`
+    this.log.push(`connect ${slot} to ${port}${from} in ${timeoutMs}${patience}${byte}`)
   }
   reset(slot: number): void {
     this.waiting.delete(slot)
@@ -102,6 +103,7 @@ function fakePicker(
   endpoints: readonly Endpoint[],
   log: string[],
   patienceMs: number | undefined,
+  firstByteMs: number,
 ): EndpointPicker {
   const picker = {
     pick: (_connection: NewConnection, tried: readonly Endpoint[]) => {
@@ -114,7 +116,11 @@ function fakePicker(
     closed: (_id: string, { port }: Endpoint) => log.push(`closed ${port}`),
     latency: (_id: string, { port }: Endpoint, ms: number) => log.push(`latency ${port} ${ms}`),
     patienceMs: () => patienceMs,
-    answered: () => undefined,
+    firstByteMs: () => firstByteMs,
+    answered: (_connection: NewConnection, { port }: Endpoint) =>
+      firstByteMs === 0 || log.push(`answered ${port}`),
+    spoke: (_connection: NewConnection, { port }: Endpoint) => log.push(`spoke ${port}`),
+    wasMute: (_connection: NewConnection, { port }: Endpoint) => log.push(`mute ${port}`),
     connected: (_connection: NewConnection, { port }: Endpoint) => log.push(`pinned ${port}`),
     connectFailed: (_connection: NewConnection, { port }: Endpoint) => log.push(`failed ${port}`),
   }
@@ -126,6 +132,7 @@ interface Options {
   readonly source?: string
   readonly ports?: readonly number[]
   readonly patienceMs?: number
+  readonly firstByteMs?: number
 }
 
 async function setUp(t: Test, options: Options = {}) {
@@ -152,7 +159,7 @@ async function setUp(t: Test, options: Options = {}) {
   const budget = new RetryBudget({ percent: 20, minConcurrency: 2 })
   const relayOptions = {
     services: {
-      picker: fakePicker(endpoints, picked, patienceMs),
+      picker: fakePicker(endpoints, picked, patienceMs, options.firstByteMs ?? 0),
       budget,
       attempts: 3,
       timeoutMs: 1000,
@@ -373,6 +380,20 @@ t.test('a silent connect is left for another endpoint, or waited for', async (t)
   pump.events?.connected(0, 700)
   t.same(counts(), [1, 1, 0, 1])
   t.equal(budget.underWay, 0)
+})
+
+t.test('where a first byte is waited for it tells of health, not the connect', async (t) => {
+  const { pump, picked } = await setUp(t, { ports: [8081], firstByteMs: 500 })
+  pump.accept(0)
+  t.same(pump.log, ['connect 0 to 8081 in 1000, mute after 500'])
+  pump.events?.connected(0, 1)
+  t.same(picked.splice(0), ['opened 8081', 'latency 8081 1', 'pinned 8081'])
+  pump.events?.mute(0)
+  pump.events?.spoke(0)
+  t.same(picked.splice(0), ['mute 8081', 'spoke 8081'])
+  pump.end(0)
+  pump.events?.mute(0)
+  t.same(picked, ['closed 8081'], 'what comes late is nobody any more')
 })
 
 t.test('the connection log has a line of each', async (t) => {
