@@ -123,6 +123,10 @@ t.test('at the edges', { skip: rootOnly, timeout: 170_000 }, async (t) => {
     )
 
   await t.test('several queues share the first packets', async (t) => {
+    const sizes = new RegExp(
+      `"queueLength":${LENGTH},"queueBufferBytes":\\d+,"eventBufferBytes":\\d+`,
+    )
+    t.match(proxy.log(), sizes, 'queue length and buffers are told')
     const rules = await cluster.onNode('iptables-save', '-t', 'mangle')
     t.match(rules, `--queue-balance ${FIRST}:${FIRST + QUEUES - 1} --queue-bypass`)
     t.match(rules, `--queue-num ${FIRST + QUEUES} --queue-bypass`)

@@ -24,6 +24,8 @@ const LOOPBACK: Readonly<Record<IpFamily, string>> = { IPv4: '127.0.0.1', IPv6: 
 const FAMILIES = ['IPv4', 'IPv6'] as const
 /** Port 9000 + n goes to queue 10 + n; what leaves a queue with this mark goes to port 9100. */
 const [FIRST_PORT, FIRST_QUEUE, QUEUES, MARK, MARKED_PORT] = [9000, 10, 4, 0x40, 9100]
+/** All that comes from this port goes to the first queue. */
+const BULK_PORT = 9200
 const [TCP, UDP] = [6, 17]
 
 const OPTIONS: OpenQueueArg = {
@@ -114,6 +116,34 @@ async function send(family: IpFamily, port: number, texts: readonly string[]): P
 
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => `${index}`)
 
+const BULK_BYTES = 300_000
+
+/** What a server sends through the queue; bytes that arrive, and the longest packet that came up. */
+async function fetchThrough(
+  queue: PacketQueue,
+  family: IpFamily,
+): Promise<{ bytes: number; longest: number }> {
+  const server = createServer((socket) => socket.end(Buffer.alloc(BULK_BYTES)))
+  server.listen(BULK_PORT, LOOPBACK[family])
+  await once(server, 'listening')
+  const client = connect(BULK_PORT, LOOPBACK[family])
+  let bytes = 0
+  client.on('data', (chunk) => (bytes += chunk.length))
+  const deadline = Date.now() + DEADLINE_MS
+  let longest = 0
+  while (!client.closed && Date.now() < deadline) {
+    const count = queue.receive()
+    for (let index = 0; index < count; index++) {
+      longest = Math.max(longest, word(queue, index, 'length'))
+    }
+    queue.answer(count)
+    await setImmediate()
+  }
+  client.destroy()
+  server.close()
+  return { bytes, longest }
+}
+
 function addRules(): void {
   for (const iptables of ['iptables', 'ip6tables']) {
     for (let index = 0; index < QUEUES; index++) {
@@ -122,6 +152,8 @@ function addRules(): void {
         tool(iptables, `-t mangle -A OUTPUT ${rule}`.split(' '))
       }
     }
+    const bulk = `-p tcp --sport ${BULK_PORT} -j NFQUEUE --queue-num ${FIRST_QUEUE}`
+    tool(iptables, `-t mangle -A OUTPUT ${bulk}`.split(' '))
     const rule = `-p udp -m mark --mark ${MARK} -j REDIRECT --to-ports ${MARKED_PORT}`
     tool(iptables, `-t nat -A OUTPUT ${rule}`.split(' '))
   }
@@ -229,6 +261,21 @@ if (inNamespace(t, import.meta.url)) {
         queue.answer(1)
         await connected
         client.destroy()
+        queue.close()
+      }
+    })
+  }
+
+  for (const family of FAMILIES) {
+    t.test(`${family}: large packets come whole, or in segments`, async (t) => {
+      tool('ip', ['link', 'set', 'lo', 'mtu', '1500'])
+      t.teardown(() => tool('ip', ['link', 'set', 'lo', 'mtu', '65536']))
+      for (const gso of [true, false]) {
+        const queue = openQueue(t, { gso })
+        const { bytes, longest } = await fetchThrough(queue, family)
+        t.equal(bytes, BULK_BYTES)
+        if (gso) t.ok(longest > 1500, `${longest} bytes`)
+        else t.ok(longest <= 1500, `${longest} bytes`)
         queue.close()
       }
     })

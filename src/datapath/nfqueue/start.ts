@@ -78,7 +78,8 @@ export async function startNfqueue(context: NfqueueContext) {
     },
     context.steeringWorker,
   )
-  const started = { queueBufferBytes, eventBufferBytes, families, dnat }
+  const { queueLength } = config.nfqueue
+  const started = { queueLength, queueBufferBytes, eventBufferBytes, families, dnat }
   log.info(started, `first packets are steered; rules of ${dnat} serve the rest`)
   const datapath = makeProxier(context, {
     ...{ layout, families, netfilter, thread, counters, dnat },
