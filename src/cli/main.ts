@@ -20,13 +20,13 @@ function version(): string {
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }
 
-/** Aborts at the first SIGTERM or SIGINT; the second one ends the process at once. */
+/** Aborts at the first SIGTERM or SIGINT, with its name as the reason; the second one ends the process at once. */
 function stopSignal(): AbortSignal {
   const controller = new AbortController()
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.on(name, () => {
       if (controller.signal.aborted) process.exit(1)
-      controller.abort()
+      controller.abort(name)
     })
   }
   return controller.signal

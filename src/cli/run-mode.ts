@@ -22,7 +22,10 @@ const MODES: Readonly<Record<ProxyMode, () => Promise<StartMode>>> = {
   nftables: async () => (await import('../datapath/nftables/start.js')).startNftables,
 }
 
-export type ModeEvents = Pick<ModeContext, 'metrics' | 'onFailure' | 'onEjection' | 'onSwitch'>
+export type ModeEvents = Pick<
+  ModeContext,
+  'metrics' | 'onFailure' | 'onEjection' | 'onSwitch' | 'endsForAnother'
+>
 
 /** What is begun while the rest of the program is loaded. */
 export interface EarlyParts {

@@ -24,6 +24,7 @@ export async function runOnce(config: RunConfig, log: Logger): Promise<number> {
       warn(error.message)
     },
     onEjection: () => undefined,
+    endsForAnother: () => false,
     onSwitch: () => undefined,
   })
   try {

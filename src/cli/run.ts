@@ -1,7 +1,7 @@
 /**
  * `kube-sluice run`: makes the proxy from its configuration and keeps it going until the signal
  * aborts. A stop drains: no new connections are taken, those that are open get `drainTimeoutMs`,
- * then everything is removed from the kernel.
+ * then what needs the process is removed from the kernel.
  */
 import type { ResolvedOptions } from '../config/resolve-options.js'
 import type { RunConfig } from '../config/run-config.js'
@@ -33,7 +33,7 @@ import { createSource, type RunSource } from './run-source.js'
 const WANTED_FILES = 1_048_576
 
 export interface RunContext {
-  /** Aborts when the process is to stop. */
+  /** Aborts when the process is to stop; its reason is the name of the signal that came. */
   readonly signal: AbortSignal
   readonly log: Logger
   readonly version: string
@@ -79,7 +79,7 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
 /** Makes the parts and joins them. Several know each other, but nothing is called before the start. */
 async function assemble(
   config: RunConfig,
-  { log, version, options, early }: RunContext,
+  { log, version, options, early, signal }: RunContext,
   onFailure: (error: Error) => void,
 ) {
   const startedAt = new Date()
@@ -87,6 +87,7 @@ async function assemble(
   const { source, writeEvent, watchCounts } = await createSource(config, version)
   const mode = await startMode(config, log, {
     ...{ ...early, onFailure },
+    endsForAnother: () => signal.reason === 'SIGTERM',
     metrics: metrics.kubeProxy,
     onEjection: (...ejection) => {
       health.ejected(...ejection)

@@ -123,6 +123,7 @@ export function runConfigOf(values: OptionValues): RunConfig {
     syncPeriodMs: values.syncPeriod,
     minSyncPeriodMs: values.minSyncPeriod,
     drainTimeoutMs: values.drainTimeout,
+    stopHoldMs: values.stopHold,
     affinityMaxClients: values.affinityMaxClients,
     balancers: balancersOf(values),
     iptablesMasqueradeBit: values.iptablesMasqueradeBit,

@@ -152,6 +152,8 @@ export interface RunConfig {
   readonly minSyncPeriodMs: number
   /** How long SIGTERM waits for connections to end. */
   readonly drainTimeoutMs: number
+  /** How long new connections are held for the next process after it; 0: not. */
+  readonly stopHoldMs: number
   /** Clients remembered for session affinity, over all Service ports. */
   readonly affinityMaxClients: number
   /** For Services whose annotations do not say otherwise. */

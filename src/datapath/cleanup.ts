@@ -27,6 +27,7 @@ import { STEERED_SET, type SteeringRuleOptions, steeringChains } from './nfqueue
 import { TABLE } from './nftables/tables.js'
 import { FAMILIES } from './userspace/capture-options.js'
 import { redirectChains, redirectSetNames } from './userspace/capture-redirect-rules.js'
+import { holdChains, holdSetNames } from './userspace/stop-hold.js'
 import { divertChains } from './userspace/capture-tproxy.js'
 
 /**
@@ -59,6 +60,7 @@ export async function cleanupNode(
     await attempt(async () => {
       const names = await destroySets(run, [
         ...redirectSetNames(family),
+        ...holdSetNames(family),
         setName(STEERED_SET, family),
       ])
       return names.map((name) => `ipset ${name}`)
@@ -93,6 +95,7 @@ export async function removeChains(run: RunCommand, tool: string): Promise<reado
     LOAD_CHAIN,
     ...divertChains(1),
     ...redirectChains([], family),
+    ...holdChains(family),
     ...steeringChains(ANY_STEERING, family),
   ]
   const names = await new OwnedChains(run, tool).remove(chains)

@@ -30,6 +30,7 @@ import { removeLeftChains } from './shared-chains.js'
 import { removeLocalRoutes } from './userspace/capture-anyip.js'
 import { FAMILIES } from './userspace/capture-options.js'
 import { redirectChains, redirectSetNames } from './userspace/capture-redirect-rules.js'
+import { releaseHold } from './userspace/stop-hold.js'
 import { divertChains } from './userspace/capture-tproxy.js'
 
 /**
@@ -49,6 +50,10 @@ export interface OtherModes {
 /** After a sync. What fails does not keep the rest from going. */
 export async function removeOtherModes(given: OtherModes): Promise<CleanupResult> {
   const steps = new CleanupSteps()
+  await steps.attempt(async () => {
+    await releaseHold(given.run, given.toolOf)
+    return []
+  })
   const modes = { ...given, run: rememberLooks(given.run) }
   await together(FAMILIES, async (family) => {
     for (const tool of await otherTools(modes, family)) {

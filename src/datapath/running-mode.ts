@@ -44,6 +44,8 @@ export interface ModeContext {
   readonly onSwitch: (note: string) => void
   /** The steering thread's worker, where it was started early. */
   readonly steeringWorker?: SteeringWorker | undefined
+  /** Whether this process, which is to stop, ends for another one to take its place (SIGTERM). */
+  readonly endsForAnother: () => boolean
   /** UDP destinations (`10.96.0.10:53`) whose connection-tracking entries a mode of rules leaves alone. */
   readonly keptFlows?: () => ReadonlySet<string>
 }

@@ -16,6 +16,8 @@ export interface IpSet {
   readonly family: IpFamily
   /** `10.0.0.1,tcp:80`, `10.0.0.1,tcp:80,192.0.2.0/24`, `30080`: without repetition. */
   readonly entries: readonly string[]
+  /** Entries go by themselves after as long. */
+  readonly timeoutSeconds?: number
 }
 
 /** What the kernel has, by kernel name: the entries, or that there is such a set. */
@@ -106,9 +108,10 @@ export async function destroySets(
   return doomed
 }
 
-function creation(name: string, { type, family, entries }: IpSet): string[] {
+function creation(name: string, { type, family, entries, timeoutSeconds }: IpSet): string[] {
+  const timeout = timeoutSeconds === undefined ? '' : ` timeout ${timeoutSeconds}`
   return [
-    `create ${name} ${type} ${parameters(type, family, entries.length)}\n`,
+    `create ${name} ${type} ${parameters(type, family, entries.length)}${timeout}\n`,
     ...entries.map((entry) => `add ${name} ${entry}\n`),
   ]
 }

@@ -46,6 +46,12 @@ const cases: { name: string; set: IpSet; before: KernelSets; lines: string[] }[]
     lines: ['del VIP 10.0.0.2,tcp:80', 'add VIP 10.0.0.3,tcp:80'],
   },
   {
+    name: 'entries that go by themselves',
+    set: { ...set('10.0.0.1,tcp:80'), timeoutSeconds: 120 },
+    before: new Map(),
+    lines: [`create VIP ${CREATE} 65536 timeout 120`, 'add VIP 10.0.0.1,tcp:80'],
+  },
+  {
     name: 'no change is no line',
     set: set('10.0.0.1,tcp:80'),
     before: new Map([['VIP', new Set(['10.0.0.1,tcp:80'])]]),

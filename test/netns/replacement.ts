@@ -10,7 +10,9 @@ import { type Proxy, rootOnly, service, slice, startCluster } from '../fixtures/
 
 const WEB = '10.96.0.10'
 const SLOW = '10.96.0.11'
-const RATE = 60
+const NODE_PORT = 30_080
+/** New connections a second of each kind. */
+const RATE = 40
 /** Bytes of the slow answers, one each 20 ms. */
 const SLOW_BYTES = 150
 
@@ -51,7 +53,10 @@ async function replace(t: Test, order: keyof typeof ORDERS, flags: readonly stri
     }, SLOW_BYTES)
   }
   cluster.write([
-    service('web', { clusterIP: WEB }),
+    service('web', {
+      ...{ clusterIP: WEB, type: 'NodePort' },
+      ports: [{ port: 80, protocol: 'TCP', nodePort: NODE_PORT }],
+    }),
     slice('web', ips),
     service('slow', { clusterIP: SLOW }),
     slice('slow', ips, { port: 8090, protocol: 'TCP' }),
@@ -62,7 +67,14 @@ async function replace(t: Test, order: keyof typeof ORDERS, flags: readonly stri
     return proxy
   }
   const old = await start()
-  await startLoad(cluster.client, { host: WEB, rate: RATE, timeoutMs: 15_000 })
+  const loads = [
+    { agent: cluster.client, host: WEB, port: 80, name: 'cluster IP' },
+    { agent: cluster.client, host: '10.0.1.1', port: NODE_PORT, name: 'node port' },
+    { agent: cluster.node, host: '10.0.1.1', port: NODE_PORT, name: 'node port from the node' },
+  ]
+  for (const { agent, ...load } of loads) {
+    await startLoad(agent, { ...load, rate: RATE, timeoutMs: 15_000 })
+  }
   const slow = cluster.client.run(
     async ({ net, once }, { host, count }) =>
       Promise.all(
@@ -82,18 +94,22 @@ async function replace(t: Test, order: keyof typeof ORDERS, flags: readonly stri
   const next = await ORDERS[order](old, start)
   await new Promise((resolve) => setTimeout(resolve, 1500))
   t.same(await slow, Array<string>(5).fill(`${SLOW_BYTES} bytes `), 'what was open went on')
-  const { requests, failures } = await stopLoad(cluster.client)
-  t.ok(requests > RATE, `${requests} requests`)
-  t.same(failures, [], 'no connection has failed')
+  for (const { agent, name } of loads) {
+    const { requests, failures } = await stopLoad(agent, name)
+    t.ok(requests > RATE, `${name}: ${requests} requests`)
+    t.same(failures, [], `${name}: no connection has failed`)
+  }
   t.equal(next.child.exitCode, null, 'the new one runs')
   t.equal(old.child.exitCode, 0)
 }
 
 const MODES = {
+  iptables: ['--proxy-mode', 'iptables'],
   nfqueue: ['--proxy-mode', 'nfqueue'],
   nftables: ['--proxy-mode', 'nftables'],
   'userspace, tproxy': ['--proxy-mode', 'userspace', '--userspace-capture', 'tproxy'],
   'userspace, anyip': ['--proxy-mode', 'userspace', '--userspace-capture', 'anyip'],
+  'userspace, redirect': ['--proxy-mode', 'userspace', '--userspace-capture', 'redirect'],
 }
 
 for (const [mode, flags] of Object.entries(MODES)) {

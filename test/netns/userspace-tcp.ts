@@ -259,8 +259,8 @@ for (const { capture, relay } of WAYS) {
       t.match(failures[0], /ECONNRESET/)
     })
 
-    await t.test('SIGTERM leaves nothing behind', async (t) => {
-      t.equal(await proxy.stop(), 0, proxy.log())
+    await t.test('SIGINT leaves nothing behind', async (t) => {
+      t.equal(await proxy.stop('SIGINT'), 0, proxy.log())
       t.equal(await cluster.onNode('ip', 'route', 'show', 'table', 'local', 'proto', '75'), '')
       t.notMatch(await cluster.onNode('ip', 'rule'), /1075/)
       t.notMatch(await cluster.onNode('iptables-save'), /SLUICE/)

@@ -69,4 +69,9 @@ export const PROXY_OPTIONS = {
     help: 'how long a stop waits for open connections to end',
     live: true,
   }),
+  stopHold: row('stop-hold', duration('0s', '1h'), '2m', {
+    ...PROXY,
+    help: 'how long at most new connections to Services are left unanswered after a stop by SIGTERM, for the next process to take them (userspace mode); 0s: they are refused',
+    live: true,
+  }),
 } as const satisfies Record<string, OptionRow>

@@ -1,4 +1,5 @@
 /** Puts the userspace mode together: the capture that works here, the balancers, and the relays. */
+import { iptablesTool } from '../../kernel/iptables.js'
 import { type ConnectionLog, connectionLogOf } from '../../observe/connection-log.js'
 import { Traffic } from '../../observe/traffic.js'
 import { AffinityTable } from '../../policy/affinity.js'
@@ -7,6 +8,7 @@ import { EndpointPicker } from '../../policy/endpoint-picker.js'
 import type { DecidingMode, HandOver, ModeContext } from '../running-mode.js'
 import type { Capture } from './capture.js'
 import { chooseCapture, createCapture } from './capture-selection.js'
+import { StopHold } from './stop-hold.js'
 import { UserspaceProxier } from './userspace-proxier.js'
 
 /** @throws SluiceError when no capture works here, or not the one that is asked for */
@@ -30,7 +32,14 @@ export function startUserspace(context: ModeContext): DecidingMode {
     },
   })
   const traffic = new Traffic()
+  const hold = new StopHold({
+    run: context.run,
+    toolOf: (family) => iptablesTool(family, context.kernel.iptablesVariant),
+    holdMs: () => config.stopHoldMs,
+  })
   const datapath = new UserspaceProxier({
+    hold,
+    endsForAnother: context.endsForAnother,
     config,
     clock,
     capture,

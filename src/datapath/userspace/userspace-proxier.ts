@@ -23,6 +23,7 @@ import type { RelayedClient, RelayedConnection } from '../running-mode.js'
 import type { Capture, CapturedVip, CapturePlan } from './capture.js'
 import { ClientSource } from './client-source.js'
 import { EndpointSockets } from './endpoint-sockets.js'
+import type { StopHold } from './stop-hold.js'
 import type { TcpRelay, TcpRelayOptions } from './tcp-relay.js'
 import { createTcpRelay } from './tcp-relay-selection.js'
 import { UdpRelay, type UdpRelayOptions } from './udp-relay.js'
@@ -39,6 +40,9 @@ export interface UserspaceProxierOptions {
   readonly log: ConnectionLog | undefined
   /** Read anew at each sync: nothing tells of address changes. */
   readonly localAddresses: () => readonly LocalAddress[]
+  /** Holds new connections for the next process; begun when this one ends for another. */
+  readonly hold: Pick<StopHold, 'begin' | 'widen'>
+  readonly endsForAnother: () => boolean
   readonly warn: (message: string) => void
 }
 
@@ -214,14 +218,29 @@ export class UserspaceProxier implements Datapath {
   /** Clients are not refused but get no answer: they try again, when the next process serves. */
   async #takeNoMore(): Promise<void> {
     const { capture, warn } = this.#options
+    if (await this.#holds()) {
+      // Handshakes that were under way come to their end, also those of far clients.
+      await this.#pause(HAND_OVER_MS)
+      return
+    }
     try {
       if (capture.bindsToVip) this.#listeners.mute()
       else await capture.sync({ vips: [], drainingAddresses: [] })
     } catch (error) {
       warn(`new connections are refused while this ends: ${messageOf(error)}`)
     }
-    // Handshakes that were under way come to their end.
     await this.#pause(LOOK_MS)
+  }
+
+  async #holds(): Promise<boolean> {
+    const { hold, endsForAnother, warn } = this.#options
+    if (!endsForAnother()) return false
+    try {
+      return await hold.begin(this.#taken.values())
+    } catch (error) {
+      warn(`new connections to node ports are refused until the next process: ${messageOf(error)}`)
+      return false
+    }
   }
 
   async #pause(ms: number): Promise<void> {
@@ -233,6 +252,8 @@ export class UserspaceProxier implements Datapath {
   async close(): Promise<void> {
     this.#isDraining = true
     this.#tcpRelay.resetAll()
+    // What fails here costs datagrams between two processes an answer that they should not get.
+    await this.#options.hold.widen().catch(() => undefined)
     try {
       // Before the sockets: a VIP that is still an address of this node refuses without one.
       await this.#options.capture.close()
