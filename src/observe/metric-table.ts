@@ -65,7 +65,9 @@ export const METRIC_TABLE = {
   kube_sluice_overdue_syns_total: counter(
     'SYNs that an endpoint left unanswered for longer than --connect-patience',
   ),
-  kube_sluice_refusals_total: counter('Connects refused by an endpoint or on the way to it'),
+  kube_sluice_refusals_total: counter(
+    'Connects, and datagrams of new flows, refused by an endpoint or on the way to it',
+  ),
   kube_sluice_queue_waiting: gauge('Packets that wait in a queue', ['queue']),
   kube_sluice_queue_dropped_total: counter(
     'Packets that found a queue or its socket buffer full, and passed to the standby rules',

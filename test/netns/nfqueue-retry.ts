@@ -9,6 +9,7 @@ import { reach, serve } from '../fixtures/reach.js'
 import { type Proxy, rootOnly, service, slice, startCluster } from '../fixtures/test-cluster.js'
 
 const PORT = { port: 8080, protocol: 'TCP' }
+const DATAGRAMS = { port: 80, protocol: 'UDP' }
 
 type Totals = Record<string, number>
 const totalsOf = async (proxy: Proxy) => (await proxy.status()).steering as unknown as Totals
@@ -37,6 +38,37 @@ function connectTimes(
       })
     }
     return { times, failures }
+  }, target)
+}
+
+/** What sockets were told that send every 50 ms until somebody answers, one after the other. */
+function askByDatagrams(
+  agent: Agent,
+  target: { host: string; count: number },
+): Promise<{ answers: string[]; refused: number }> {
+  return agent.run(async ({ dgram }, { host, count }) => {
+    const answers: string[] = []
+    let refused = 0
+    for (let i = 0; i < count; i++) {
+      const socket = dgram.createSocket(host.includes(':') ? 'udp6' : 'udp4')
+      const answer = await new Promise<string>((resolve) => {
+        const end = setTimeout(resolve, 10_000, 'silence')
+        const failed = () => refused++
+        socket.on('error', failed)
+        socket.on('message', (message) => {
+          clearTimeout(end)
+          clearInterval(repeat)
+          resolve(message.toString().split(' ')[0] ?? '')
+        })
+        const repeat = setInterval(() => {
+          socket.send('?', () => undefined)
+        }, 50)
+        socket.connect(80, host)
+      })
+      socket.close()
+      answers.push(answer)
+    }
+    return { answers, refused }
   }, target)
 }
 
@@ -79,6 +111,14 @@ t.test('connections that nobody takes', { skip: rootOnly, timeout: 170_000 }, as
     ),
     service('host', { clusterIP: '10.96.0.15' }),
     slice('host', ['10.0.1.1', one], PORT),
+    service('datagrams', { clusterIP: '10.96.0.17', ports: [DATAGRAMS] }),
+    slice('datagrams', [one, three], { ...PORT, protocol: 'UDP' }),
+    service('datagrams6', {
+      clusterIP: 'fd00:96::17',
+      ipFamilies: ['IPv6'],
+      ports: [DATAGRAMS],
+    }),
+    slice('datagrams6', [cluster.podIp(1, 6), three6], { ...PORT, protocol: 'UDP' }),
   ])
   await serve(pod1, 'pod-1', one, 8081)
   await serve(pod2, 'pod-2', two, 8081)
@@ -125,6 +165,24 @@ t.test('connections that nobody takes', { skip: rootOnly, timeout: 170_000 }, as
     for (let i = 0; i < 6; i++) {
       t.equal(await reach(client, { host: '192.0.2.14' }), 'pod-1 10.0.1.2')
     }
+  })
+
+  await t.test('the datagram after a refused one goes to another endpoint', async (t) => {
+    const before = await totalsOf(proxy)
+    let refused = 0
+    for (const [agent, host] of [
+      [client, '10.96.0.17'],
+      [client, 'fd00:96::17'],
+      [pod2, '10.96.0.17'],
+      [node, '10.96.0.17'],
+    ] as const) {
+      const told = await askByDatagrams(agent, { host, count: 4 })
+      t.strictSame(told.answers, ['pod-1', 'pod-1', 'pod-1', 'pod-1'], host)
+      refused += told.refused
+    }
+    const { refusals = 0 } = await totalsOf(proxy)
+    t.ok(refusals > (before['refusals'] ?? 0), `${refusals} refusals`)
+    t.ok(refused > 0, 'the client is told')
   })
 
   await t.test('an endpoint that drops SYNs: every connect succeeds within 2 s', async (t) => {

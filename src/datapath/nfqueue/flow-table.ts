@@ -8,7 +8,8 @@
  * client repeats an unanswered SYN after 1 s (RFC 6298). Nothing is allocated per flow.
  *
  *   #byTuple   5-tuple                              -> place
- *   #byStart   client address, port and TCP ISN     -> place   (what a RST or ICMP error tells us)
+ *   #byStart   client address, port and TCP ISN     -> place   (what a RST or ICMP error tells us; UDP and
+ *              SCTP: 32 bits of the endpoint in place of the ISN)
  */
 import { ConntrackWord } from '../../packet/conntrack-word.js'
 import { IpProtocol, PacketWord } from '../../packet/packet-word.js'
@@ -186,6 +187,13 @@ export class FlowTable {
   /** Writes the 5-tuple: source, destination (4 words each), ports (source << 16 | destination), protocol. */
   readTuple(place: number, into: Uint32Array): void {
     this.#byTuple.read(place, into)
+  }
+
+  /** What a flow without sequence numbers is found by, beside its client's address and port: see findByStart. */
+  setStart(place: number, bits: number): void {
+    this.#byTuple.read(place, this.#tuple)
+    this.#startOf(this.#tuple, 0, (this.#tuple[8] ?? 0) >>> 16, bits)
+    this.#byStart.set(this.#start, place)
   }
 
   #addStart(records: Uint32Array, base: number, place: number): void {

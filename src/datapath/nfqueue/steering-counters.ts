@@ -21,9 +21,9 @@ export const STEERING_TOTALS = [
   'unansweredSyns',
   /** SYNs that an endpoint left unanswered for longer than it usually takes (connect-patience.ts). */
   'overdueSyns',
-  /** Connects that an endpoint, or a router on the way, refused. */
+  /** Connects and datagrams that an endpoint, or a router on the way, refused. */
   'refusals',
-  /** Of these three, those that were steered to another endpoint, and those that could not be. */
+  /** Of these three, but for datagrams, those that were steered to another endpoint, and those that could not be. */
   'retries',
   'exhausted',
   /** Connection tracking: events taken in, overruns of their socket, dumps to make up for one. */

@@ -6,6 +6,7 @@
  *   first queue     the first packet of a connection           -> an endpoint, reject or drop
  *   answers queue   a SYN that nobody has answered, again      -> another endpoint
  *                   a RST or ICMP error that refuses a connect -> another endpoint, the refusal held back
+ *                   an ICMP error that refuses a datagram      -> the next one goes to another endpoint
  *   no packet       an endpoint silent for longer than usual   -> another endpoint
  *
  * Nothing here throws, logs or waits, and a first packet puts nothing on the heap, as
@@ -29,13 +30,15 @@ import {
   TcpFlag,
   Verdict,
 } from '../../packet/packet-word.js'
-import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
+import type { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { CurrentConnection } from './current-connection.js'
 import type { FlowTable } from './flow-table.js'
 import { type SteeringCounters, Total } from './steering-counters.js'
 import type { SteeredConnections } from './steered-connections.js'
 import type { FlowLog } from './steered-log.js'
+import { endpointBits, isUnreachable } from './refused-datagram.js'
 import type { SteeredEndpoint } from './steered-port.js'
+import { Trials } from './trials.js'
 import { UnansweredSyns } from './unanswered-syns.js'
 import { isAllowed, type VipEntry, type VipTable } from './vip-table.js'
 
@@ -89,19 +92,10 @@ const SYN_REPEAT_MS = 1000
 const MIN_REPEAT_MS = 300
 /** Datagrams of one socket that come this close together are of one flow. */
 const SAME_FLOW_MS = 1000
-/** A failing endpoint on trial that has not failed again by then has answered. */
-const TRIAL_MS = 3000
-const MAX_TRIALS = 64
+/** A datagram that comes this soon after the refusal of the one before goes to another endpoint. */
+const REFUSED_MS = 3000
 
 const SOURCES: readonly SourceKind[] = ['other', 'pod', 'node']
-
-interface Trial {
-  readonly connection: NewConnection
-  readonly endpoint: SteeredEndpoint
-  readonly place: number
-  readonly attempts: number
-  readonly atMs: number
-}
 
 export class Steering {
   readonly #options: SteeringOptions
@@ -110,7 +104,7 @@ export class Steering {
   #sources: SteeringSources = { pods: [], node: [] }
   /** What is asked about masquerading: one object for all. */
   readonly #packet: { -readonly [Key in keyof MasqueradeInput]: MasqueradeInput[Key] }
-  #trials: Trial[] = []
+  readonly #trials: Trials
   readonly #unanswered: UnansweredSyns
   /** The packet at hand. */
   #records: Uint32Array = new Uint32Array()
@@ -121,6 +115,7 @@ export class Steering {
   constructor(options: SteeringOptions) {
     this.#options = options
     this.#unanswered = new UnansweredSyns(options.flows.atMs)
+    this.#trials = new Trials(options.flows, options.picker)
     this.#packet = {
       servicePort: { externalPolicyLocal: false },
       kind: 'cluster-ip',
@@ -154,16 +149,7 @@ export class Steering {
   /** To be called about once a second. */
   tick(nowMs: number): void {
     this.#options.connections?.tick(nowMs)
-    if (this.#trials.length === 0) return
-    const { flows, picker } = this.#options
-    this.#trials = this.#trials.filter((trial) => {
-      if (nowMs - trial.atMs < TRIAL_MS) return true
-      const isSame = flows.lastSlot(trial.place) === trial.endpoint.slot
-      if (isSame && flows.attempts[trial.place] === trial.attempts) {
-        picker.answered(trial.connection, trial.endpoint)
-      }
-      return false
-    })
+    this.#trials.settle(nowMs)
   }
 
   /** SYNs that may become overdue. */
@@ -231,7 +217,7 @@ export class Steering {
     const oldest = known < 0 ? flows.oldest : -1
     if (oldest >= 0 && this.#nowMs - (flows.atMs[oldest] ?? 0) < SYN_REPEAT_MS)
       counters.add(Total.flowsForgotten)
-    const place = flows.add(this.#records, this.#base)
+    const place = this.#wasRefused(known, vip) ? known : flows.add(this.#records, this.#base)
     flows.vip[place] = vip.id
     flows.source[place] = this.#sourceOf()
     flows.atMs[place] = this.#nowMs
@@ -253,12 +239,22 @@ export class Steering {
    */
   #isSameFlow(place: number, vip: VipEntry): boolean {
     const { flows, layout, vips } = this.#options
-    if (flows.vip[place] !== vip.id) return false
+    if (flows.vip[place] !== vip.id || flows.mark[place] === 0) return false
     if (this.#word(PacketWord.protocol) === IpProtocol.tcp) {
       if (flows.sequence[place] !== this.#word(PacketWord.tcpSequence)) return false
     } else if (this.#nowMs - (flows.atMs[place] ?? 0) > SAME_FLOW_MS) return false
     const isRejected = ((flows.mark[place] ?? 0) & layout.rejectBit) !== 0
     return isRejected || vips.endpointAt(vip, flows.lastSlot(place)) !== undefined
+  }
+
+  /** Whether it is a flow of datagrams that was refused just now, and that has somewhere else to go. */
+  #wasRefused(place: number, vip: VipEntry): boolean {
+    const { flows, vips, attempts } = this.#options
+    if (place < 0 || flows.vip[place] !== vip.id || flows.mark[place] !== 0) return false
+    if (this.#word(PacketWord.protocol) === IpProtocol.tcp) return false
+    const tried = flows.attempts[place] ?? 0
+    const most = Math.min(attempts, vips.unpacked(vip).endpoints.length)
+    return tried > 0 && tried < most && this.#nowMs - (flows.atMs[place] ?? 0) < REFUSED_MS
   }
 
   /** Bits of the mark for the flow's next endpoint, or the reject bit; 0 to drop it. */
@@ -278,7 +274,12 @@ export class Steering {
     counters.steered[slot] = (counters.steered[slot] ?? 0) + 1
     this.#options.connections?.steered(slot)
     picker.connected(connection, endpoint)
-    if (picker.isFailing(connection.servicePortId, endpoint)) this.#putOnTrial(endpoint, place)
+    if (this.#tuple[9] !== IpProtocol.tcp) {
+      flows.setStart(place, endpointBits(endpoint.words, 0, endpoint.port))
+    }
+    if (picker.isFailing(connection.servicePortId, endpoint)) {
+      this.#trials.add(connection, endpoint, place, this.#nowMs)
+    }
     const packet = this.#packet
     packet.servicePort = state.servicePort
     packet.kind = vip.kind
@@ -299,18 +300,6 @@ export class Steering {
     connection.words = this.#tuple
     connection.at = 0
     return connection
-  }
-
-  #putOnTrial(endpoint: SteeredEndpoint, place: number): void {
-    if (this.#trials.length >= MAX_TRIALS) return
-    const { servicePortId, kind, source, clientIp, clientPort } = this.#current
-    this.#trials.push({
-      connection: { servicePortId, kind, source, clientIp, clientPort },
-      endpoint,
-      place,
-      attempts: this.#options.flows.attempts[place] ?? 0,
-      atMs: this.#nowMs,
-    })
   }
 
   #decideAnswer(): void {
@@ -356,16 +345,36 @@ export class Steering {
     if (place >= 0) this.#refused(place)
   }
 
-  /** An ICMP error about a SYN: nobody is there, or somebody on the way says no. */
+  /** An ICMP error about a SYN or a datagram: nobody is there, or somebody on the way says no. */
   #decideUnreachable(): void {
-    const { flows } = this.#options
-    if (this.#word(PacketWord.innerProtocol) !== IpProtocol.tcp) return
+    if (this.#word(PacketWord.innerProtocol) !== IpProtocol.tcp) {
+      this.#decideRefusedDatagram()
+      return
+    }
     const port = this.#word(PacketWord.innerSourcePort)
     const sequence = this.#word(PacketWord.innerTcpSequence)
     const at = this.#base + PacketWord.innerSource
-    const place = flows.findByStart(this.#records, at, port, sequence)
-    if (place < 0) return
-    this.#refused(place)
+    const place = this.#options.flows.findByStart(this.#records, at, port, sequence)
+    if (place >= 0) this.#refused(place)
+  }
+
+  /** The client may be told: what it sends next goes to another endpoint. */
+  #decideRefusedDatagram(): void {
+    const { flows, vips, counters, kernel } = this.#options
+    if (!isUnreachable(this.#records, this.#base)) return
+    const [at, to] = [this.#base + PacketWord.innerSource, this.#base + PacketWord.innerDestination]
+    const bits = endpointBits(this.#records, to, this.#word(PacketWord.innerDestinationPort))
+    const clientPort = this.#word(PacketWord.innerSourcePort)
+    const place = flows.findByStart(this.#records, at, clientPort, bits)
+    if (place < 0 || flows.mark[place] === 0) return
+    const vip = vips.byId(flows.vip[place] ?? -1)
+    if (vip === undefined) return
+    counters.add(Total.refusals)
+    this.#failed(place, vip)
+    flows.mark[place] = 0
+    flows.atMs[place] = this.#nowMs
+    flows.readTuple(place, this.#tuple)
+    kernel.deleteEntry(flows.family[place] ?? 4, this.#tuple)
   }
 
   #refused(place: number): void {

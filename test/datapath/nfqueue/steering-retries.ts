@@ -119,7 +119,10 @@ t.test('what else comes up in the queue of answers passes', async (t) => {
     'a RST that acknowledges nothing': rst({ acknowledged: 0, tcpFlags: TcpFlag.rst }),
     'an ICMP error about a later segment': icmpErrorRecord({ sequence: 1001 }, { queue }),
     'an ICMP error about another client': icmpErrorRecord({ from: '10.0.0.6:40000' }, { queue }),
-    'an ICMP error about a datagram': icmpErrorRecord({ protocol: IpProtocol.udp }, { queue }),
+    'an ICMP error about a datagram that we do not know': icmpErrorRecord(
+      { protocol: IpProtocol.udp },
+      { queue },
+    ),
   }
   for (const [name, packet] of Object.entries(others)) {
     t.equal(bench.decide(packet), 'accept', name)
