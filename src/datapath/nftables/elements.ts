@@ -42,7 +42,7 @@ export function packDestination(
 }
 
 /** Packed address and port of each endpoint. */
-export function packEndpoints(endpoints: readonly Endpoint[], family: IpFamily): Uint8Array {
+function packEndpoints(endpoints: readonly Endpoint[], family: IpFamily): Uint8Array {
   const addressBytes = ADDRESS_BYTES[family]
   const stride = addressBytes + FIELD_BYTES
   const packed = new Uint8Array(endpoints.length * stride)
@@ -55,21 +55,33 @@ export function packEndpoints(endpoints: readonly Endpoint[], family: IpFamily):
   return packed
 }
 
-/** The slots 0..n-1 of a destination, with the data of packEndpoints. */
-export function slotElements(destination: Uint8Array, data: Uint8Array, count: number): Elements {
-  return new SlotElements(destination, data, count)
+/** The slots 0..n-1 of a destination, each with its endpoint. */
+export function slotElements(
+  destination: Uint8Array,
+  endpoints: readonly Endpoint[],
+  family: IpFamily,
+): Elements {
+  return new SlotElements(destination, endpoints, family)
 }
 
-/** Keys are made when they are asked for: at a change, of one Service port; there may be 250,000. */
+/** Packed when it is asked for: at a change, for one Service port; there may be 250,000 endpoints. */
 class SlotElements implements Elements {
   readonly #destination: Uint8Array
-  readonly data: Uint8Array
-  readonly count: number
+  readonly #endpoints: readonly Endpoint[]
+  readonly #family: IpFamily
 
-  constructor(destination: Uint8Array, data: Uint8Array, count: number) {
+  constructor(destination: Uint8Array, endpoints: readonly Endpoint[], family: IpFamily) {
     this.#destination = destination
-    this.data = data
-    this.count = count
+    this.#endpoints = endpoints
+    this.#family = family
+  }
+
+  get count(): number {
+    return this.#endpoints.length
+  }
+
+  get data(): Uint8Array {
+    return packEndpoints(this.#endpoints, this.#family)
   }
 
   get keys(): Uint8Array {
@@ -165,7 +177,7 @@ export function diffElements(
   after: Elements,
 ): { readonly removed: Elements; readonly added: Elements } {
   const stride = packedLength(specOf(name).key, family)
-  const [left, right] = [withKeys(before), withKeys(after)]
+  const [left, right] = [packed(before), packed(after)]
   const old = new Map<string, number>()
   for (let index = 0; index < left.count; index++) old.set(keyAt(left, index, stride), index)
   const added: number[] = []
@@ -178,10 +190,11 @@ export function diffElements(
   return { removed: pick(left, [...old.values()]), added: pick(right, added) }
 }
 
-/** With its keys made once, where each look would make them. */
-function withKeys(elements: Elements): Elements {
+/** Packed once, where each look would do it. */
+function packed(elements: Elements): Elements {
+  if (!(elements instanceof SlotElements)) return elements
   const { count, keys, data } = elements
-  return elements instanceof SlotElements && data !== undefined ? { count, keys, data } : elements
+  return { count, keys, data }
 }
 
 /** Those elements, by index. */

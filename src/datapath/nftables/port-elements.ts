@@ -12,7 +12,6 @@ import {
   hairpinElements,
   joinElements,
   packDestination,
-  packEndpoints,
   rangeElements,
   slotElements,
   type Elements,
@@ -51,16 +50,11 @@ export function portElements(
   return builder.take()
 }
 
-/** One scope's endpoints, packed once for all destinations. */
-interface Slots {
-  readonly count: number
-  readonly data: Uint8Array
-}
-
 class PortElementsBuilder {
   readonly #state: ServicePortState
   readonly #parts = new Map<SetName, Elements[]>()
-  readonly #slots = new Map<readonly Endpoint[], Slots>()
+  /** Endpoints -> the endpoint of each slot, the same for all destinations. */
+  readonly #slots = new Map<readonly Endpoint[], readonly Endpoint[]>()
 
   constructor(state: ServicePortState) {
     this.#state = state
@@ -112,14 +106,13 @@ class PortElementsBuilder {
     let slots = this.#slots.get(endpoints)
     if (slots === undefined) {
       const wanted = weightedSlots(endpoints)
-      const used = wanted.length > MAX_SLOTS ? wanted.slice(0, MAX_SLOTS) : wanted
-      slots = { count: used.length, data: packEndpoints(used, servicePort.ipFamily) }
+      slots = wanted.length > MAX_SLOTS ? wanted.slice(0, MAX_SLOTS) : wanted
       this.#slots.set(endpoints, slots)
     }
-    const { affinityTimeoutSeconds } = servicePort
+    const { affinityTimeoutSeconds, ipFamily } = servicePort
     const draw = affinityTimeoutSeconds === undefined ? 'random' : 'hash'
-    this.#verdict(classSet(door, scope), key, drawIndex(slotClassOf(slots.count), draw))
-    this.#push(slotSet(door, scope), slotElements(key, slots.data, slots.count))
+    this.#verdict(classSet(door, scope), key, drawIndex(slotClassOf(slots.length), draw))
+    this.#push(slotSet(door, scope), slotElements(key, slots, ipFamily))
   }
 
   /** Who is dropped before DNAT; nobody without endpoints (reference 1.3, firewall detail). */
