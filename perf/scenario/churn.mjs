@@ -22,8 +22,8 @@ import {
 } from '../cluster-lab.mjs'
 import { median } from '../statistics.mjs'
 
-/** The proxy gives back what the load left: a second after it, and once it was quiet for 6.5 s. */
-const SETTLE_MS = 10_000
+/** The proxy gives back what the load left, the last of it after two or three times 6.5 s. */
+const SETTLE_MS = 25_000
 
 /** @param {readonly string[]} args @returns {Promise<number>} exit status */
 export async function run(args) {

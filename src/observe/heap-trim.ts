@@ -5,11 +5,12 @@
  * which the heap has grown by half.
  *
  * The young generation stays as large as the load made it, 32 MiB, until it is collected while little is
- * allocated: V8 looks at what was in the last 5 s. So it is collected when there was no sync for QUIET_MS.
+ * allocated: V8 looks at what was since the last collection, or in 5 s, and shrinks it below 1 MB/s. So it is
+ * collected every CALM_MS until it is small: the first time is mostly too early.
  *
  * Bounds: one full collection in MIN_INTERVAL_MS, SETTLE_MS after the sync. It stops the main thread: some
- * 150 ms with 250,000 endpoints; one of the young generation, 2 ms. Heaps below SMALL_BYTES and young
- * generations below SMALL_YOUNG_BYTES are left alone.
+ * 150 ms with 250,000 endpoints. At most YOUNG_TRIES of the young generation after a sync, 2 ms each. Heaps
+ * below SMALL_BYTES and young generations below SMALL_YOUNG_BYTES are left alone.
  */
 import { getHeapSpaceStatistics, getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -22,7 +23,8 @@ const GROWTH = 1.5
 const SETTLE_MS = 1000
 const MIN_INTERVAL_MS = 60_000
 /** V8's 5 s, after the collection that follows a load. */
-const QUIET_MS = SETTLE_MS + 5500
+const CALM_MS = SETTLE_MS + 5500
+const YOUNG_TRIES = 3
 
 export type Collection = 'full' | 'young'
 
@@ -46,6 +48,7 @@ export class HeapTrim {
   #trimmedAtMs = -Infinity
   #cancelFull: (() => void) | undefined
   #cancelYoung: (() => void) | undefined
+  #youngTriesLeft = 0
 
   constructor({ clock, heapBytes, youngBytes, collect, release }: HeapTrimOptions) {
     this.#clock = clock
@@ -57,7 +60,8 @@ export class HeapTrim {
 
   /** To be called after each sync. */
   synced(): void {
-    this.#awaitQuiet()
+    this.#youngTriesLeft = YOUNG_TRIES
+    this.#awaitCalm()
     if (this.#cancelFull !== undefined || this.#heapBytes() < this.#trimmedBytes * GROWTH) return
     const dueMs = this.#trimmedAtMs + MIN_INTERVAL_MS - this.#clock.nowMs()
     this.#cancelFull = this.#clock.after(Math.max(SETTLE_MS, dueMs), () => {
@@ -74,11 +78,14 @@ export class HeapTrim {
     this.#cancelYoung?.()
   }
 
-  #awaitQuiet(): void {
-    this.#cancelYoung?.()
-    this.#cancelYoung = this.#clock.after(QUIET_MS, () => {
+  #awaitCalm(): void {
+    if (this.#cancelYoung !== undefined || this.#youngTriesLeft === 0) return
+    this.#cancelYoung = this.#clock.after(CALM_MS, () => {
       this.#cancelYoung = undefined
-      if (this.#youngBytes() > SMALL_YOUNG_BYTES) this.#collect('young')
+      if (this.#youngBytes() <= SMALL_YOUNG_BYTES) return
+      this.#youngTriesLeft--
+      this.#collect('young')
+      this.#awaitCalm()
     })
   }
 }
