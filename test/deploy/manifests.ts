@@ -1,10 +1,11 @@
 /** What deploy/ holds is valid for Kubernetes, and for this program. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { parse, parseAllDocuments } from 'yaml'
+import { parse, parseAllDocuments, stringify } from 'yaml'
 
 import { loadRun } from '../../src/config/load.js'
 import { renderTemplate } from '../fixtures/helm-template.js'
@@ -31,6 +32,8 @@ interface PodSpec {
 }
 
 interface Container {
+  readonly image: string
+  readonly command?: string[]
   readonly args: string[]
   readonly securityContext: {
     readonly privileged: boolean
@@ -86,6 +89,17 @@ function chart(over: Record<string, unknown> = {}): KubernetesObject[] {
   )
 }
 
+/** The userspace mode by local routes. */
+const WITHOUT_ROOT = {
+  command: ['with-net-caps', /inh/, /ambient/, '--', 'node', '/opt/kube-sluice/dist/cli/main.js'],
+  securityContext: {
+    ...{ runAsUser: 65_532, runAsGroup: 65_532, runAsNonRoot: true },
+    capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'NET_BIND_SERVICE'] },
+  },
+}
+
+const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`
+
 /** The configuration of a ConfigMap, read by the program itself. */
 function readConfig(t: Test, objects: readonly KubernetesObject[]) {
   const text = objects.find(({ kind }) => kind === 'ConfigMap')?.data?.['config.yaml'] ?? ''
@@ -95,6 +109,12 @@ function readConfig(t: Test, objects: readonly KubernetesObject[]) {
   })
   writeFileSync(join(folder, 'config.yaml'), text)
   return loadRun(['--config', join(folder, 'config.yaml'), '--manifests', folder])
+}
+
+/** Why kustomize cannot be asked, or false. */
+function noKustomize(): string | false {
+  const { status } = spawnSync('kubectl', ['kustomize', '--help'])
+  return status === 0 ? false : 'kubectl is not there'
 }
 
 function podOf(objects: readonly KubernetesObject[]): PodSpec {
@@ -134,7 +154,7 @@ t.test('overlays change what they are for', async (t) => {
     filesOf(`kustomize/overlays/${name}`),
   )
   const { containers = [] } = podOf(userspace!)
-  t.strictSame(containers[0]!.securityContext.capabilities.add, ['NET_ADMIN', 'NET_BIND_SERVICE'])
+  t.match(containers[0]!, WITHOUT_ROOT)
   t.match(readConfig(t, userspace!).config, {
     proxyMode: 'userspace',
     userspace: { capture: 'anyip' },
@@ -146,6 +166,36 @@ t.test('overlays change what they are for', async (t) => {
   for (const { kind, metadata } of [...userspace!, ...ipv6!]) {
     t.ok(base.has(kind + metadata.name), `${kind} ${metadata.name} patches one of the base`)
   }
+})
+
+t.test('the image by digest: kustomize', { skip: noKustomize() }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kube-sluice-deploy-'))
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
+  for (const from of ['base', 'overlays/userspace']) {
+    const resource = relative(realpathSync(folder), join(DEPLOY, 'kustomize', from))
+    const image = { name: 'kube-sluice', newName: 'registry.example/kube-sluice', digest: DIGEST }
+    const text = stringify({
+      ...{ apiVersion: 'kustomize.config.k8s.io/v1beta1', kind: 'Kustomization' },
+      ...{ resources: [resource], images: [image] },
+    })
+    writeFileSync(join(folder, 'kustomization.yaml'), text)
+    const objects = objectsIn(execFileSync('kubectl', ['kustomize', folder], { encoding: 'utf8' }))
+    for (const object of objects) validate(t, object)
+    t.equal(podOf(objects).containers![0]!.image, `registry.example/kube-sluice@${DIGEST}`, from)
+  }
+})
+
+t.test('the image by digest: the chart', async (t) => {
+  const repository = 'registry.example/kube-sluice'
+  const image = { repository, tag: '0.2.0', digest: DIGEST, pullPolicy: 'IfNotPresent' }
+  const objects = chart({ image })
+  for (const object of objects) validate(t, object)
+  t.equal(podOf(objects).containers![0]!.image, `${repository}@${DIGEST}`)
+  t.equal(podOf(chart()).containers![0]!.image, 'kube-sluice:0.1.0')
+  const tagged = chart({ image: { ...image, digest: '' } })
+  t.equal(podOf(tagged).containers![0]!.image, `${repository}:0.2.0`)
 })
 
 t.test('every resource and patch that a kustomization names is there', async (t) => {
@@ -185,7 +235,7 @@ t.test('the chart without NET_RAW, and without the address of the API server', a
   const objects = chart({ userspaceOnly: true })
   for (const object of objects) validate(t, object)
   const [container] = podOf(objects).containers!
-  t.strictSame(container!.securityContext.capabilities.add, ['NET_ADMIN', 'NET_BIND_SERVICE'])
+  t.match(container!, WITHOUT_ROOT)
   t.strictSame(
     container!.volumeMounts.map(({ name }) => name),
     ['config'],

@@ -60,11 +60,23 @@ export class StopHold {
 
   /**
    * Holds new connections to these VIPs from here on; returns whether it does. Throws SluiceError
-   * ERR_TOOL, e.g. where the kernel has no ipset.
+   * ERR_TOOL, e.g. where the kernel has no ipset or the process no NET_RAW; then nothing is held.
    */
   async begin(vips: Iterable<PlannedVip>): Promise<boolean> {
     const { run, toolOf, holdMs } = this.#options
     if (holdMs() <= 0) return false
+    try {
+      await this.#load(vips)
+      return true
+    } catch (error) {
+      this.#chains.clear()
+      await releaseHold(run, toolOf).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #load(vips: Iterable<PlannedVip>): Promise<void> {
+    const { run, toolOf, holdMs } = this.#options
     const served = [...vips].filter(({ action }) => action === 'balance')
     for (const family of FAMILIES) {
       const own = served.filter((vip) => vip.ipFamily === family)
@@ -74,7 +86,6 @@ export class StopHold {
       await chains.sync(holdChains(family), true)
       this.#chains.set(family, chains)
     }
-    return true
   }
 
   /** The sockets are about to close: also datagrams of sessions are held. Throws SluiceError ERR_TOOL. */
