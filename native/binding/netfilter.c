@@ -7,6 +7,7 @@
 #include "../core/ipset.h"
 #include "../core/netlink.h"
 #include "../core/nftables.h"
+#include "../core/xtables.h"
 #include "value.h"
 
 enum { NAME_BYTES = 128, MAX_CHAINS = 256 };
@@ -231,6 +232,50 @@ static napi_value dump_elements(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* countRules(fd, family, table, chain): number - '' as chain: of the whole table. */
+static napi_value count_rules(napi_env env, napi_callback_info info) {
+  napi_value arguments[4], result = NULL;
+  char table[NAME_BYTES], chain[NAME_BYTES];
+  enum ks_family family;
+  struct ks_netlink_error refusal = {0};
+  const char *step = "";
+  uint32_t count = 0;
+  int fd;
+  if (!ks_read_arguments(env, info, 4, arguments) || !ks_read_fd(env, arguments[0], &fd) ||
+      !ks_read_family(env, arguments[1], &family) ||
+      !ks_read_text(env, arguments[2], table, sizeof(table)) ||
+      !ks_read_text(env, arguments[3], chain, sizeof(chain)))
+    return NULL;
+  int error = ks_nft_count_rules(fd, (int)family, table, chain[0] == 0 ? NULL : chain, &count,
+                                 &refusal, &step);
+  if (error)
+    ks_throw_kernel(env, error, step, refusal.text);
+  else
+    napi_create_uint32(env, count, &result);
+  return result;
+}
+
+/* legacyTableSize(family, table): { entries, bytes } */
+static napi_value legacy_table_size(napi_env env, napi_callback_info info) {
+  napi_value arguments[2], result = NULL;
+  char table[NAME_BYTES];
+  enum ks_family family;
+  struct ks_xtables_size size = {0};
+  const char *step = "";
+  if (!ks_read_arguments(env, info, 2, arguments) ||
+      !ks_read_family(env, arguments[0], &family) ||
+      !ks_read_text(env, arguments[1], table, sizeof(table)))
+    return NULL;
+  int error = ks_xtables_size(family, table, &size, &step);
+  if (error)
+    ks_throw_errno(env, error, step);
+  else if (napi_create_object(env, &result) != napi_ok ||
+           !add_number(env, result, "entries", size.entries) ||
+           !add_number(env, result, "bytes", size.bytes))
+    return NULL;
+  return result;
+}
+
 /* changeIpset(fd, set, family, isAdd, entries, count) */
 static napi_value change_ipset(napi_env env, napi_callback_info info) {
   napi_value arguments[6];
@@ -266,6 +311,8 @@ napi_status ks_binding_netfilter(napi_env env, napi_value exports) {
       {"openNetfilter", NULL, open_netfilter, NULL, NULL, NULL, attributes, NULL},
       {"changeElements", NULL, change_elements, NULL, NULL, NULL, attributes, NULL},
       {"dumpElements", NULL, dump_elements, NULL, NULL, NULL, attributes, NULL},
+      {"countRules", NULL, count_rules, NULL, NULL, NULL, attributes, NULL},
+      {"legacyTableSize", NULL, legacy_table_size, NULL, NULL, NULL, attributes, NULL},
       {"changeIpset", NULL, change_ipset, NULL, NULL, NULL, attributes, NULL},
   };
   return napi_define_properties(env, exports, sizeof(calls) / sizeof(calls[0]), calls);

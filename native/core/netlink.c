@@ -201,3 +201,57 @@ int ks_netlink_transact(int fd, const void *buffer, size_t length, uint32_t acks
   }
   return first;
 }
+
+/* 0: more to come, 1: this was the end, or -errno. The end and elements may be one datagram. */
+static int read_page(const uint8_t *at, size_t left, ks_netlink_each each, void *context,
+                     bool *is_interrupted, struct ks_netlink_error *error) {
+  while (left >= sizeof(struct nlmsghdr)) {
+    const struct nlmsghdr *header = (const struct nlmsghdr *)at;
+    int code = 0;
+    if (header->nlmsg_len < sizeof(*header) || header->nlmsg_len > left)
+      return -EBADMSG;
+    *is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+    if (header->nlmsg_type == NLMSG_DONE) {
+      code = ks_netlink_done_code(header);
+      return code == 0 ? 1 : code;
+    }
+    if (ks_netlink_is_answer(header, left, &code, error))
+      return code == 0 ? 1 : code;
+    code = each(at, left, context);
+    if (code)
+      return code;
+    size_t step = ks_netlink_align(header->nlmsg_len);
+    if (step >= left)
+      break;
+    at += step;
+    left -= step;
+  }
+  return 0;
+}
+
+int ks_netlink_dump(int fd, const struct nlmsghdr *request, ks_netlink_each each, void *context,
+                    struct ks_netlink_error *error, const char **step) {
+  uint8_t page[ANSWER_BYTES];
+  bool is_interrupted = false;
+  *step = "send";
+  if (send(fd, request, request->nlmsg_len, 0) < 0)
+    return -errno;
+  for (;;) {
+    *step = "recv";
+    ssize_t received = recv(fd, page, sizeof(page), MSG_DONTWAIT);
+    if (received < 0 && errno == EAGAIN) {
+      struct pollfd readable = {.fd = fd, .events = POLLIN};
+      if (poll(&readable, 1, KS_NETLINK_TIMEOUT_MS) == 0)
+        return -ETIMEDOUT;
+      continue;
+    }
+    if (received < 0 && errno == EINTR)
+      continue;
+    if (received < 0)
+      return -errno;
+    *step = "netlink dump";
+    int state = read_page(page, (size_t)received, each, context, &is_interrupted, error);
+    if (state != 0)
+      return state == 1 && is_interrupted ? 2 : state;
+  }
+}

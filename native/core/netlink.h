@@ -70,4 +70,14 @@ bool ks_netlink_is_answer(const struct nlmsghdr *message, size_t length, int *co
  */
 int ks_netlink_done_code(const struct nlmsghdr *done);
 
+/* Takes in one message of a dump; 0, or -errno, which ends it. */
+typedef int (*ks_netlink_each)(const uint8_t *message, size_t length, void *context);
+
+/*
+ * Sends the request for a dump and takes in every message of it. 1: complete, 2: complete but for
+ * what changed meanwhile, or -errno. Waits KS_NETLINK_TIMEOUT_MS at most for each datagram.
+ */
+int ks_netlink_dump(int fd, const struct nlmsghdr *request, ks_netlink_each each, void *context,
+                    struct ks_netlink_error *error, const char **step);
+
 #endif

@@ -21,7 +21,6 @@ enum {
   MAX_TRIES = 8,
   /* Between tries; twice as long each time. */
   PAUSE_MS = 5,
-  PAGE_BYTES = 64 * 1024,
   /* libnftnl's user data: type 0 of a set element is its comment. */
   USERDATA_COMMENT = 0
 };
@@ -320,59 +319,8 @@ int ks_nft_parse(const uint8_t *message, size_t length, struct ks_nft_elements *
   return 0;
 }
 
-/* 0: more to come, 1: this was the end, or -errno. The end and elements may be one datagram. */
-static int read_page(const uint8_t *at, size_t left, struct ks_nft_elements *elements,
-                     bool *is_interrupted, struct ks_netlink_error *error) {
-  while (left >= sizeof(struct nlmsghdr)) {
-    const struct nlmsghdr *header = (const struct nlmsghdr *)at;
-    int code = 0;
-    if (header->nlmsg_len < sizeof(*header) || header->nlmsg_len > left)
-      return -EBADMSG;
-    *is_interrupted |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-    if (header->nlmsg_type == NLMSG_DONE) {
-      code = ks_netlink_done_code(header);
-      return code == 0 ? 1 : code;
-    }
-    if (ks_netlink_is_answer(header, left, &code, error))
-      return code == 0 ? 1 : code;
-    code = ks_nft_parse(at, left, elements);
-    if (code)
-      return code;
-    size_t step = ks_netlink_align(header->nlmsg_len);
-    if (step >= left)
-      break;
-    at += step;
-    left -= step;
-  }
-  return 0;
-}
-
-/* 1: complete, 2: complete but for what changed meanwhile, or -errno. */
-static int dump_once(int fd, struct nlmsghdr *request, struct ks_nft_elements *elements,
-                     struct ks_netlink_error *error, const char **step) {
-  uint8_t page[PAGE_BYTES];
-  bool is_interrupted = false;
-  *step = "send";
-  if (send(fd, request, request->nlmsg_len, 0) < 0)
-    return -errno;
-  for (;;) {
-    *step = "recv";
-    ssize_t received = recv(fd, page, sizeof(page), MSG_DONTWAIT);
-    if (received < 0 && errno == EAGAIN) {
-      struct pollfd readable = {.fd = fd, .events = POLLIN};
-      if (poll(&readable, 1, KS_NETLINK_TIMEOUT_MS) == 0)
-        return -ETIMEDOUT;
-      continue;
-    }
-    if (received < 0 && errno == EINTR)
-      continue;
-    if (received < 0)
-      return -errno;
-    *step = "nftables dump";
-    int state = read_page(page, (size_t)received, elements, &is_interrupted, error);
-    if (state != 0)
-      return state == 1 && is_interrupted ? 2 : state;
-  }
+static int each_element(const uint8_t *message, size_t length, void *elements) {
+  return ks_nft_parse(message, length, elements);
 }
 
 /* FNV-1a. */
@@ -421,7 +369,7 @@ int ks_nft_dump(int fd, int family, const char *table, const char *set,
     mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, table);
     mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, set);
     memset(elements, 0, sizeof(*elements));
-    int state = dump_once(fd, request, elements, error, step);
+    int state = ks_netlink_dump(fd, request, each_element, elements, error, step);
     if (state == 1)
       state = has_repetition(elements);
     if (state == 0)
@@ -429,6 +377,57 @@ int ks_nft_dump(int fd, int family, const char *table, const char *set,
     ks_nft_elements_free(elements);
     if (state < 0)
       return state;
+    (void)poll(NULL, 0, PAUSE_MS << tries);
+  }
+  return -EAGAIN;
+}
+
+struct rule_count {
+  const char *table, *chain;
+  uint32_t count;
+};
+
+static bool is_text(const struct nlattr *attribute, const char *text) {
+  const size_t bytes = strlen(text) + 1;
+  const void *payload = ks_netlink_payload(attribute, bytes);
+  return payload != NULL && memcmp(payload, text, bytes) == 0;
+}
+
+/* Kernels before 4.15 list the rules of all chains, whatever is asked for. */
+static int each_rule(const uint8_t *message, size_t length, void *context) {
+  const struct nlmsghdr *header = (const struct nlmsghdr *)message;
+  const struct nlattr *table[NFTA_RULE_CHAIN + 1];
+  struct rule_count *rules = context;
+  const size_t head = sizeof(*header) + sizeof(struct nfgenmsg);
+  if (length < head || header->nlmsg_len > length || header->nlmsg_len < head ||
+      header->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE) ||
+      !ks_netlink_index(message + head, message + header->nlmsg_len, table, NFTA_RULE_CHAIN))
+    return 0;
+  rules->count += is_text(table[NFTA_RULE_TABLE], rules->table) &&
+                  (rules->chain == NULL || is_text(table[NFTA_RULE_CHAIN], rules->chain));
+  return 0;
+}
+
+int ks_nft_count_rules(int fd, int family, const char *table, const char *chain, uint32_t *count,
+                       struct ks_netlink_error *error, const char **step) {
+  uint8_t buffer[MESSAGE_HEAD];
+  *step = "nftables dump";
+  if (!is_name(table) || (chain != NULL && !is_name(chain)))
+    return -EINVAL;
+  for (int tries = 0; tries < MAX_TRIES; tries++) {
+    struct rule_count rules = {.table = table, .chain = chain};
+    struct nlmsghdr *request =
+        ks_netlink_message(buffer, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE, NLM_F_DUMP,
+                           family == 6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+    mnl_attr_put_strz(request, NFTA_RULE_TABLE, table);
+    if (chain != NULL)
+      mnl_attr_put_strz(request, NFTA_RULE_CHAIN, chain);
+    int state = ks_netlink_dump(fd, request, each_rule, &rules, error, step);
+    *count = rules.count;
+    if (state < 0)
+      return state;
+    if (state == 1)
+      return 0;
     (void)poll(NULL, 0, PAUSE_MS << tries);
   }
   return -EAGAIN;

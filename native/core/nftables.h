@@ -71,6 +71,13 @@ int ks_nft_dump(int fd, int family, const char *table, const char *set,
                 struct ks_nft_elements *elements, struct ks_netlink_error *error,
                 const char **step);
 
+/*
+ * Rules of a chain, or of a whole table where `chain` is NULL. 0 rules of what is not there. -EAGAIN:
+ * it never stood still.
+ */
+int ks_nft_count_rules(int fd, int family, const char *table, const char *chain, uint32_t *count,
+                       struct ks_netlink_error *error, const char **step);
+
 void ks_nft_elements_free(struct ks_nft_elements *elements);
 
 /* Adds the elements of one message of a dump; 0, or -ENOMEM. For the fuzzer too. */

@@ -227,7 +227,43 @@ static void passes_on_what_the_kernel_refuses(void) {
   CHECK(dump(&script, &elements, &error) == -EBADMSG);
 }
 
+static struct nlmsghdr *put_rule(void *buffer, uint16_t flags, const char *table,
+                                 const char *chain) {
+  const uint16_t type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE;
+  struct nlmsghdr *message = ks_netlink_message(buffer, type, 0, NFPROTO_IPV4);
+  message->nlmsg_flags = (uint16_t)(NLM_F_MULTI | flags);
+  mnl_attr_put_strz(message, NFTA_RULE_TABLE, table);
+  mnl_attr_put_strz(message, NFTA_RULE_CHAIN, chain);
+  return message;
+}
+
+/* Old kernels list rules of other chains and tables too; a name may begin as another one. */
+static void counts_the_rules_of_a_chain(void) {
+  const char *const chains[] = {"canary", "canary-2", "canar", NULL};
+  const uint32_t counts[] = {3, 2, 0, 5};
+  for (int i = 0; i < 4; i++) {
+    _Alignas(4) uint8_t buffer[ROOM];
+    struct script script;
+    struct ks_netlink_error error = {0};
+    const char *step = NULL;
+    uint32_t count = 99;
+    open_script(&script);
+    /* The first one changes under it. */
+    add_page(&script, buffer, put_rule(buffer, NLM_F_DUMP_INTR, "nat", "canary")->nlmsg_len);
+    add_page(&script, buffer, put_done(buffer, NLM_F_DUMP_INTR)->nlmsg_len);
+    for (int rule = 0; rule < 5; rule++)
+      add_page(&script, buffer, put_rule(buffer, 0, "nat", rule < 3 ? "canary" : "canary-2")->nlmsg_len);
+    add_page(&script, buffer, put_rule(buffer, 0, "nat-2", "canary")->nlmsg_len);
+    add_page(&script, buffer, put_done(buffer, 0)->nlmsg_len);
+    CHECK(ks_nft_count_rules(script.ends[0], 4, "nat", chains[i], &count, &error, &step) == 0);
+    CHECK(count == counts[i]);
+    close(script.ends[0]);
+    close(script.ends[1]);
+  }
+}
+
 int main(void) {
+  counts_the_rules_of_a_chain();
   parses_elements_and_their_comments();
   passes_over_elements_of_another_shape();
   survives_pages_cut_anywhere();

@@ -57,6 +57,13 @@ export interface NetfilterAddon {
   changeElements(fd: number, operations: readonly ElementOperation[]): void
   /** Every element. Throws ENOENT when the set is not there, EAGAIN when it never stood still, EPERM, ETIMEDOUT, ENOMEM. */
   dumpElements(fd: number, family: IpFamily, table: string, set: string): ElementDump
+  /** Rules of an nf_tables chain ('': of the whole table), 0 of what is not there. Throws EAGAIN when it never stood still. */
+  countRules(fd: number, family: IpFamily, table: string, chain: string): number
+  /** Of a table of the legacy iptables, which the kernel makes when it is not there. Throws ENOENT when it cannot. */
+  legacyTableSize(
+    family: IpFamily,
+    table: string,
+  ): { readonly entries: number; readonly bytes: number }
   /**
    * Adds or deletes entries of a hash:ip,port set; those that are there (or not) already do no
    * harm. An entry is the address, the protocol (1 byte), 0, the port (2 bytes, network order). Throws

@@ -35,6 +35,13 @@ export class Netfilter {
     )
   }
 
+  /** Rules of an nf_tables chain, or of the whole table; 0 of what is not there. Microseconds. Throws KernelError. */
+  countRules(family: IpFamily, table: string, chain = ''): number {
+    return kernelCall(`count nftables rules of ${table} ${chain}`, () =>
+      loadAddon().countRules(this.#fd, family, table, chain),
+    )
+  }
+
   /** Adds and deletes entries (ipsetEntries) of a hash:ip,port set. Throws KernelError. */
   changeIpset(
     set: string,
@@ -75,4 +82,15 @@ export class Netfilter {
     if (this.#openFd === undefined) throw new TypeError('the netfilter handle is closed')
     return this.#openFd
   }
+}
+
+/**
+ * A text that differs when somebody has added or removed rules of a table of the legacy iptables.
+ * Microseconds. Throws KernelError: ENOENT when the kernel has no such table.
+ */
+export function legacyTableSize(family: IpFamily, table: string): string {
+  const { entries, bytes } = kernelCall(`size of iptables table ${table}`, () =>
+    loadAddon().legacyTableSize(family, table),
+  )
+  return `${entries} rules, ${bytes} bytes`
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { Netfilter } from '../../src/kernel/netfilter.js'
+import { legacyTableSize, Netfilter } from '../../src/kernel/netfilter.js'
 import {
   type ElementDump,
   type ElementOperation,
@@ -10,6 +10,7 @@ import {
 import { writeAddress } from '../../src/lib/address-bytes.js'
 import type { IpFamily } from '../../src/lib/ip-address.js'
 import { inNamespace, tool } from '../fixtures/in-namespace.js'
+import { missingTools } from '../packet-suite/iptables-tools.js'
 
 const TABLE = 'ks-test'
 const COUNT = 250_000
@@ -248,6 +249,40 @@ if (inNamespace(t, import.meta.url)) {
       t.match(refusal.message, 'ks-nowhere')
     })
   }
+
+  t.test('rules of a chain and of a table are counted', (t) => {
+    for (const { family, nft } of FAMILIES) {
+      const rules = ['svc-a accept', 'svc-a drop', 'svc-b accept']
+      const lines = rules.map((rule) => `add rule ${nft} ${TABLE} ${rule}\n`)
+      tool('nft', ['-f', '-'], lines.join(''))
+      t.equal(netfilter.countRules(family, TABLE, 'svc-a'), 2)
+      t.equal(netfilter.countRules(family, TABLE), 3)
+      tool('nft', ['flush', 'chain', nft, TABLE, 'svc-a'])
+      t.equal(netfilter.countRules(family, TABLE, 'svc-a'), 0)
+      t.equal(netfilter.countRules(family, TABLE, 'nowhere'), 0)
+      t.equal(netfilter.countRules(family, 'nowhere'), 0)
+    }
+    t.end()
+  })
+
+  const legacy = { skip: missingTools('legacy') }
+  t.test('the size of a legacy table tells of a flush', legacy, (t) => {
+    for (const { family, nft } of FAMILIES) {
+      const iptables = (...words: readonly string[]) =>
+        tool(`${nft}tables-legacy`, ['-w', '-t', 'nat', ...words])
+      iptables('-N', 'KUBE-X')
+      iptables('-A', 'KUBE-X', '-j', 'RETURN')
+      const size = legacyTableSize(family, 'nat')
+      t.match(size, /^\d+ rules, \d+ bytes$/)
+      t.equal(legacyTableSize(family, 'nat'), size)
+      iptables('-F')
+      t.not(legacyTableSize(family, 'nat'), size)
+      iptables('-A', 'KUBE-X', '-j', 'RETURN')
+      t.equal(legacyTableSize(family, 'nat'), size)
+      t.equal(refusalOf(() => legacyTableSize(family, 'nowhere')).errnoName, 'ENOENT')
+    }
+    t.end()
+  })
 
   t.test('two sockets at once do not take each other’s answers', async (t) => {
     const other = new Netfilter()

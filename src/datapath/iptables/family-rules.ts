@@ -1,6 +1,6 @@
 /** The iptables mode's rules of one family, as they are in the kernel and as they are to be. */
 import type { Clock } from '../../lib/clock.js'
-import { SluiceError } from '../../lib/errors.js'
+import { KernelError, SluiceError } from '../../lib/errors.js'
 import { commandFailure, type RunCommand, runChecked } from '../../kernel/command.js'
 import { type IptablesTable, LOCK_WAIT, restoreRules } from '../../kernel/iptables.js'
 import type { Snapshot } from '../../model/snapshot.js'
@@ -36,10 +36,20 @@ export interface FamilyRulesOptions {
   readonly metrics: RuleMetrics
   /** Of the rules; absent: nobody reads them. */
   readonly counts?: Pick<PacketCounts, 'whileWriting'> | undefined
+  /** Absent: the tools alone tell whether somebody has flushed a table. */
+  readonly glance?: RuleGlance | undefined
   /** Jumps were put at the top of built-in chains: what stood there is below them now. */
   readonly onJumpsAdded?: () => void
   /** The rules in force serve; what nobody wants any more could not be looked for. */
   readonly warn: (message: string) => void
+}
+
+/** Looks at what is in the kernel without a tool. Both throw KernelError. */
+export interface RuleGlance {
+  /** Rules of a chain of nf_tables; 0 when it is not there. */
+  countRules(table: IptablesTable, chain: string): number
+  /** Differs once rules of a table of the legacy variant have been added or removed. */
+  legacySize(table: IptablesTable): string
 }
 
 /** Everything is written again after this long, unless the cluster is large. */
@@ -54,6 +64,11 @@ export class FamilyRules {
   #fullAtMs = 0
   /** What the tool says that it is; asked once. */
   #variant: Promise<string> | undefined
+  /**
+   * Of the legacy tables, when they were last known to be whole: read before a look that found them so,
+   * or else a flush in between would never be seen.
+   */
+  #sizes: string | undefined
 
   constructor(options: FamilyRulesOptions) {
     this.#options = options
@@ -79,6 +94,7 @@ export class FamilyRules {
     const after = rulesetOf(snapshot, options, before)
     const isStale = nowMs - this.#fullAtMs >= FULL_SYNC_MS && !after.options.isLarge
     const isFull = before === undefined || before.options !== after.options || isStale
+    const isWhole = (await this.isFlushed()) === false
     // Until the restore has succeeded nobody knows what is there.
     this.#loaded = undefined
     if (isFull) {
@@ -92,21 +108,44 @@ export class FamilyRules {
     }
     if (isFull || verify) await this.#ensureJumps(after)
     this.#loaded = after
+    this.#sizes = isFull || !isWhole ? undefined : await this.#legacySizes()
     const seconds = (this.#options.clock.nowMs() - nowMs) / 1000
     this.#options.metrics.rulesWritten(isFull ? 'full' : 'partial', options.family, seconds)
   }
 
+  /**
+   * Whether somebody has flushed a table, in microseconds: undefined when only hasCanaries() can say,
+   * because rules of a legacy table were added or removed, be they ours or not.
+   */
+  async isFlushed(): Promise<boolean | undefined> {
+    const { glance } = this.#options
+    if (glance === undefined || this.#loaded === undefined) return undefined
+    try {
+      if (await this.#isNft()) {
+        return CANARY_TABLES.some((table) => glance.countRules(table, CANARY_CHAIN) === 0)
+      }
+      const sizes = await this.#legacySizes()
+      return sizes !== undefined && sizes === this.#sizes ? false : undefined
+    } catch (error) {
+      if (error instanceof KernelError) return undefined
+      throw error
+    }
+  }
+
   /** Whether the canary chains are as they were left. Throws SluiceError ERR_TOOL when a tool hangs. */
   async hasCanaries(): Promise<boolean> {
+    const sizes = await this.#legacySizes()
     for (const table of CANARY_TABLES) {
       if (!(await this.#hasRule(table, CANARY_CHAIN, CANARY_RULE))) return false
     }
+    this.#sizes = sizes
     return true
   }
 
   /** Puts jumps back that somebody has removed from built-in chains. Throws SluiceError ERR_TOOL. */
   async verify(): Promise<void> {
-    if (this.#loaded !== undefined) await this.#ensureJumps(this.#loaded)
+    if (this.#loaded === undefined) return
+    await this.#ensureJumps(this.#loaded)
   }
 
   /** Removes also what a predecessor wanted and we do not. Failing that, it serves nobody. */
@@ -144,6 +183,18 @@ export class FamilyRules {
     const { run, tool } = this.#options
     this.#variant ??= runChecked(run, tool, ['--version'])
     return (await this.#variant).includes('nf_tables')
+  }
+
+  /** Undefined where nobody can say. */
+  async #legacySizes(): Promise<string | undefined> {
+    const { glance } = this.#options
+    if (glance === undefined || (await this.#isNft())) return undefined
+    try {
+      return CANARY_TABLES.map((table) => glance.legacySize(table)).join('; ')
+    } catch (error) {
+      if (error instanceof KernelError) return undefined
+      throw error
+    }
   }
 
   async #ensureCanaries(): Promise<void> {

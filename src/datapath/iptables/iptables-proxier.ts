@@ -32,7 +32,9 @@ export interface IptablesProxierOptions {
 
 /** How often jumps are looked for that somebody has removed: not during a sync, which is to be quick. */
 const VERIFY_MS = 30_000
-/** Shortest time between two looks at the canary chains. */
+/** Time between two glances at the canary chains, which take microseconds. */
+const GLANCE_MS = 250
+/** Shortest time between two looks by the tools, where a glance does not tell. */
 const CANARY_MS = 800
 /** A look may take this share of the time (legacy tools read the whole table for it), */
 const CANARY_SHARE = 0.05
@@ -57,7 +59,7 @@ export class IptablesProxier implements Datapath {
   async sync(snapshot: Snapshot): Promise<SyncResult> {
     if (this.#isClosed) return { warnings: [] }
     await this.#inTurn(() => this.#bring(snapshot))
-    if (this.#cancelCanary === undefined) this.#watch(CANARY_MS)
+    if (this.#cancelCanary === undefined) this.#watch(GLANCE_MS)
     return { warnings: [] }
   }
 
@@ -102,34 +104,51 @@ export class IptablesProxier implements Datapath {
     if (this.#isClosed) return
     this.#cancelCanary = clock.after(delayMs, () => {
       const startedMs = clock.nowMs()
-      void this.#inTurn(() => this.#repair())
-        .catch((error: unknown) => {
+      this.#repairInTurn().then(
+        (lookedMs) => {
+          this.#watch(lookedMs === undefined ? GLANCE_MS : pauseAfter(lookedMs))
+        },
+        (error: unknown) => {
           this.#options.warn(
             `rules could not be repaired, the next sync tries: ${messageOf(error)}`,
           )
-        })
-        .then(() => {
-          const tookMs = clock.nowMs() - startedMs
-          this.#watch(Math.min(Math.max(CANARY_MS, tookMs / CANARY_SHARE), CANARY_LONGEST_MS))
-        })
+          this.#watch(pauseAfter(clock.nowMs() - startedMs))
+        },
+      )
     })
   }
 
-  async #repair(): Promise<void> {
+  async #repairInTurn(): Promise<number | undefined> {
+    let lookedMs: number | undefined
+    await this.#inTurn(async () => {
+      lookedMs = await this.#repair()
+    })
+    return lookedMs
+  }
+
+  /** Milliseconds that the tools have looked in vain; undefined: none had to, or something was repaired. */
+  async #repair(): Promise<number | undefined> {
     const snapshot = this.#snapshot
-    if (snapshot === undefined) return
+    if (snapshot === undefined) return undefined
     const { clock } = this.#options
-    const isVerifying = clock.nowMs() - this.#verifiedAtMs >= VERIFY_MS
+    const startedMs = clock.nowMs()
+    const isVerifying = startedMs - this.#verifiedAtMs >= VERIFY_MS
+    let hasLooked = false
+    let isRepaired = false
     for (const [family, rules] of this.#rules) {
-      if (await rules.hasCanaries()) {
+      const isFlushed = isVerifying ? undefined : await rules.isFlushed()
+      hasLooked ||= isFlushed === undefined
+      if (isFlushed === false || (isFlushed === undefined && (await rules.hasCanaries()))) {
         if (isVerifying) await rules.verify()
         continue
       }
+      isRepaired = true
       this.#options.warn(`${family}: somebody has flushed iptables rules; they are written again`)
       rules.forget()
       await rules.sync(snapshot, this.#options.optionsOf(family, snapshot), false)
     }
     if (isVerifying) this.#verifiedAtMs = clock.nowMs()
+    return hasLooked && !isRepaired ? clock.nowMs() - startedMs : undefined
   }
 
   async #inTurn(work: () => Promise<void>): Promise<void> {
@@ -137,4 +156,8 @@ export class IptablesProxier implements Datapath {
     this.#turn = mine.catch(() => undefined)
     await mine
   }
+}
+
+function pauseAfter(lookedMs: number): number {
+  return Math.min(Math.max(CANARY_MS, lookedMs / CANARY_SHARE), CANARY_LONGEST_MS)
 }

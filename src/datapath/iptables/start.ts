@@ -1,7 +1,7 @@
 /** Puts the iptables mode together: what the kernel lacks is said in one line before anything is touched. */
 import { SluiceError } from '../../lib/errors.js'
 import { iptablesTool } from '../../kernel/iptables.js'
-import { Netfilter } from '../../kernel/netfilter.js'
+import { legacyTableSize, Netfilter } from '../../kernel/netfilter.js'
 import type { KernelCapabilities } from '../../kernel/probe-capability.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import type { Snapshot } from '../../model/snapshot.js'
@@ -11,7 +11,7 @@ import { snapshotLoopbackRouter } from '../route-loopback.js'
 import { ruleModeStatus } from '../rule-mode-status.js'
 import type { ModeContext, RunningMode } from '../running-mode.js'
 import { reconcileFlows } from '../stale-flows.js'
-import { FamilyRules } from './family-rules.js'
+import { FamilyRules, type RuleGlance } from './family-rules.js'
 import { IptablesProxier } from './iptables-proxier.js'
 import { PacketCounts } from './packet-counts.js'
 import { rulesetOptions } from './ruleset-options.js'
@@ -38,7 +38,10 @@ export function startIptables(context: ModeContext): RunningMode {
     warn,
     rulesOf: (family) => {
       const tool = toolOf(family)
-      return new FamilyRules({ run, clock, warn, metrics, tool, counts: counts.get(family) })
+      return new FamilyRules({
+        ...{ run, clock, warn, metrics, tool, counts: counts.get(family) },
+        glance: glanceOf(netfilter, family),
+      })
     },
     optionsOf: (family, snapshot) =>
       rulesetOptions(family, config, {
@@ -72,6 +75,13 @@ export function startIptables(context: ModeContext): RunningMode {
       for (const one of counts.values()) await one.account()
     },
     status: ruleModeStatus('iptables'),
+  }
+}
+
+function glanceOf(netfilter: Netfilter, family: IpFamily): RuleGlance {
+  return {
+    countRules: (table, chain) => netfilter.countRules(family, table, chain),
+    legacySize: (table) => legacyTableSize(family, table),
   }
 }
 

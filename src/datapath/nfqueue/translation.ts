@@ -67,6 +67,7 @@ function inNftables(
     loader,
     families,
     layoutOptions,
+    countRules: (family) => netfilter.countRules(family, TABLE),
     affinityEntries: () => netfilter.dumpElements('IPv4', TABLE, AFFINITY_MAP),
   })
   return {

@@ -1,8 +1,8 @@
 /**
  * The nftables mode: the flat layout alone, on a node where nothing is steered.
  *
- * A table that somebody removes is noticed within a second (one small netlink dump, no tool), rules
- * that somebody changed at the next sync that comes by itself. A stop leaves everything in the
+ * Rules that somebody flushes, and a table that somebody removes, are noticed within a second (they are
+ * counted over netlink, by no tool), one that somebody edits at the next sync that comes by itself. A stop leaves everything in the
  * kernel, which needs no process to serve; `kube-sluice cleanup` removes it.
  */
 import type { Clock } from '../../lib/clock.js'
@@ -17,8 +17,6 @@ export interface NftablesModeOptions {
   readonly proxier: NftablesProxier
   readonly families: readonly IpFamily[]
   readonly clock: Clock
-  /** Whether the table of a family is in the kernel; cheap. */
-  readonly hasTable: (family: IpFamily) => boolean
   /** Deletes UDP entries of connection tracking that lead to endpoints that have gone. */
   readonly deleteStaleFlows: (family: IpFamily, snapshot: Snapshot) => Promise<unknown>
   /** Lets loopback addresses be translated to others: once a node port may be reached there. */
@@ -26,7 +24,10 @@ export interface NftablesModeOptions {
   readonly warn: (message: string) => void
 }
 
-const WATCH_MS = 800
+/** A look takes a fifth of a millisecond. */
+const WATCH_MS = 250
+/** After a repair that failed. */
+const RETRY_MS = 1000
 /** The rules are listed this often: that costs a process. */
 const VERIFY_MS = 30_000
 
@@ -81,24 +82,26 @@ export class NftablesMode implements Datapath {
     return result
   }
 
-  #watch(): void {
+  #watch(delayMs = WATCH_MS): void {
     if (this.#isClosed) return
-    this.#cancelWatch = this.#options.clock.after(WATCH_MS, () => {
-      void this.#inTurn(() => this.#repair())
-        .catch((error: unknown) => {
-          this.#options.warn(`the nftables table could not be repaired: ${messageOf(error)}`)
-        })
-        .then(() => {
+    this.#cancelWatch = this.#options.clock.after(delayMs, () => {
+      this.#inTurn(() => this.#repair()).then(
+        () => {
           this.#watch()
-        })
+        },
+        (error: unknown) => {
+          this.#options.warn(`the nftables table could not be repaired: ${messageOf(error)}`)
+          this.#watch(RETRY_MS)
+        },
+      )
     })
   }
 
   async #repair(): Promise<void> {
-    const { families, hasTable, proxier, warn } = this.#options
+    const { proxier, warn } = this.#options
     const snapshot = this.#snapshot
-    if (snapshot === undefined || families.every((family) => hasTable(family))) return
-    warn('somebody has removed our nftables table; it is made again')
+    if (snapshot === undefined || proxier.hasRules()) return
+    warn('somebody has flushed or removed our nftables table; it is made again')
     await proxier.verify()
     await proxier.sync(snapshot)
   }

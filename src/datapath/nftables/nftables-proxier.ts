@@ -16,7 +16,7 @@ import { changedAffinity, staleClients, type AffinityEntries } from './affinity-
 import { renderOperations, type ElementLoader } from './element-loader.js'
 import { computeLayout, roomNeeded, type Layout, type LayoutOptions } from './layout.js'
 import { allElements, diffLayouts, replaceAll } from './layout-diff.js'
-import { isMadeFrom, removalText, tableName } from './skeleton.js'
+import { isMadeFrom, removalText, ruleCount, tableName } from './skeleton.js'
 
 const FORGET_ATTEMPTS = 5
 
@@ -28,6 +28,8 @@ export interface NftablesProxierOptions {
   readonly families: readonly IpFamily[]
   /** Read at each sync; the same object for as long as nothing changed. */
   readonly layoutOptions: (node: NodeState) => LayoutOptions
+  /** Rules in our table, without a tool; absent: that somebody has flushed them is not noticed. */
+  readonly countRules?: (family: IpFamily) => number
   /** Reads the clients that session affinity has remembered; without it none is ever forgotten. */
   readonly affinityEntries?: () => AffinityEntries
 }
@@ -54,6 +56,15 @@ export class NftablesProxier implements Datapath {
    */
   tableGeneration(family: IpFamily): number {
     return this.#made.get(family) ?? 0
+  }
+
+  /** Whether our tables have all of their rules; one that could not be loaded: any. Throws KernelError. */
+  hasRules(): boolean {
+    const { families, countRules } = this.#options
+    return families.every((family) => {
+      const layout = this.#loaded.get(family)
+      return layout === undefined ? countRules?.(family) !== 0 : this.#hasRulesOf(layout)
+    })
   }
 
   /** Looks whether our tables are still there; the next sync loads what is not. Throws ERR_TOOL. */
@@ -160,7 +171,15 @@ export class NftablesProxier implements Datapath {
     const args = ['list', 'chains', family === 'IPv4' ? 'ip' : 'ip6']
     const { status, stdout } = await this.#options.run('nft', args)
     if (status !== 0 || !stdout.includes(`table ${tableName(family)} {`)) return 'absent'
-    return isMadeFrom(stdout, skeleton, roomNeeded(size)) ? 'current' : 'outdated'
+    const isCurrent =
+      isMadeFrom(stdout, skeleton, roomNeeded(size)) && this.#hasRulesOf({ family, skeleton })
+    return isCurrent ? 'current' : 'outdated'
+  }
+
+  /** A flushed table keeps its chains, sets and elements, and serves nobody. */
+  #hasRulesOf({ family, skeleton }: Pick<Layout, 'family' | 'skeleton'>): boolean {
+    const { countRules } = this.#options
+    return countRules === undefined || countRules(family) === ruleCount(skeleton)
   }
 }
 

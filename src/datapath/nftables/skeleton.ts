@@ -85,6 +85,14 @@ export function isMadeFrom(listed: string, skeleton: string, endpoints: number):
   return made !== undefined && made === wanted && Number(room ?? Infinity) >= endpoints
 }
 
+/** Rules in a table that was made from this text: each is a line of its own in the block of a chain. */
+export function ruleCount(skeleton: string): number {
+  const chains = skeleton.match(/^ {2}chain [^]*?^ {2}\}/gm) ?? []
+  return chains
+    .flatMap((chain) => chain.split('\n').slice(1, -1))
+    .filter((line) => !/^ {4}(comment|type) /.test(line)).length
+}
+
 /** An empty chain; its comment is a hash of everything else, and the room. */
 const SKELETON_CHAIN = 'skeleton'
 const VERSION_COMMENT = /comment "version ([0-9a-f]{16})(?:, room for (\d+))?"/

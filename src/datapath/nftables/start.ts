@@ -1,6 +1,6 @@
 /** Puts the nftables mode together: what the kernel lacks is said in one line before anything is touched. */
 import { Netfilter } from '../../kernel/netfilter.js'
-import { KernelError, SluiceError } from '../../lib/errors.js'
+import { SluiceError } from '../../lib/errors.js'
 import type { IpFamily } from '../../lib/ip-address.js'
 import { markLayoutOf } from '../../packet/mark-layout.js'
 import { missingOf, MODE_NEEDS } from '../mode-needs.js'
@@ -16,8 +16,6 @@ import { NftablesProxier } from './nftables-proxier.js'
 import { TABLE } from './tables.js'
 
 const FAMILIES: readonly IpFamily[] = ['IPv4', 'IPv6']
-/** A set that every table of ours has, with few elements. */
-const SMALL_SET = 'nodeport-ips'
 
 /** @throws SluiceError ERR_CAPABILITY, naming what the kernel lacks and what may help */
 export function startNftables(context: ModeContext): RunningMode {
@@ -42,13 +40,13 @@ export function startNftables(context: ModeContext): RunningMode {
     loader: new NetlinkElementLoader(netfilter),
     families: FAMILIES,
     layoutOptions: layoutOptionsReader(config, localAddresses, marks),
+    countRules: (family) => netfilter.countRules(family, TABLE),
     affinityEntries: () => netfilter.dumpElements('IPv4', TABLE, AFFINITY_MAP),
   })
   const datapath = new NftablesMode({
     proxier,
     families: FAMILIES,
     clock,
-    hasTable: (family) => hasTable(netfilter, family),
     deleteStaleFlows: (family, snapshot) =>
       reconcileFlows({ netfilter, clock, metrics, keptFlows }, family, snapshot),
     routeLoopback: snapshotLoopbackRouter(config, (message) => {
@@ -74,15 +72,5 @@ export function startNftables(context: ModeContext): RunningMode {
     openConnections: () => 0,
     onSynced: () => undefined,
     status: ruleModeStatus('nftables'),
-  }
-}
-
-function hasTable(netfilter: Netfilter, family: IpFamily): boolean {
-  try {
-    netfilter.dumpElements(family, TABLE, SMALL_SET)
-    return true
-  } catch (error) {
-    if (error instanceof KernelError && error.errnoName === 'ENOENT') return false
-    throw error
   }
 }

@@ -1,7 +1,7 @@
 /** When everything is written, when only what changed, and what is put back: on a fake of the tools. */
 import t from 'tap'
 
-import { FamilyRules } from '../../../src/datapath/iptables/family-rules.js'
+import { FamilyRules, type RuleGlance } from '../../../src/datapath/iptables/family-rules.js'
 import { IptablesProxier } from '../../../src/datapath/iptables/iptables-proxier.js'
 import { LARGE_CLUSTER_ENDPOINTS } from '../../../src/datapath/iptables/ruleset.js'
 import { NO_RULE_METRICS } from '../../../src/observe/rule-metrics.js'
@@ -15,12 +15,16 @@ const HOUR_MS = 3_600_000
 class FakeTools {
   readonly restores: string[] = []
   readonly jumps = new Set<string>()
+  variant = 'legacy'
+  /** Number of `-C`. */
+  looks = 0
   /** What `-C` ends with when it cannot look. */
   lockStatus: number | undefined
 
   readonly run = async (tool: string, args: readonly string[], input = '') => {
     const result = (status: number, stdout = '') => ({ status, stdout, stderr: '' })
-    if (args[0] === '--version') return result(0, 'iptables v1.8.9 (legacy)\n')
+    if (args[0] === '--version') return result(0, `iptables v1.8.9 (${this.variant})\n`)
+    this.looks += Number(args.includes('-C'))
     if (tool.endsWith('-restore')) {
       this.restores.push(input)
       for (const [, hook = '', rule = ''] of input.matchAll(/^-(?:I|A) (\S+) (?:1 )?(.*)$/gm)) {
@@ -43,7 +47,7 @@ function cluster(endpoints: number, generation = 1) {
   return snapshotOf([portState(port, all)], generation)
 }
 
-function setUp() {
+function setUp(glance?: RuleGlance) {
   const clock = new FakeClock()
   const tools = new FakeTools()
   const warnings: string[] = []
@@ -52,7 +56,9 @@ function setUp() {
     clock,
     families: ['IPv4'],
     rulesOf: () =>
-      new FamilyRules({ run: tools.run, clock, warn, tool: 'iptables', metrics: NO_RULE_METRICS }),
+      new FamilyRules({
+        ...{ run: tools.run, clock, warn, tool: 'iptables', metrics: NO_RULE_METRICS, glance },
+      }),
     optionsOf: () => RULESET_OPTIONS,
     deleteStaleFlows: async () => undefined,
     warn,
@@ -130,4 +136,57 @@ t.test('a canary that is gone brings everything back', async (t) => {
   await clock.advance(1000)
   t.match(take(), /:KUBE-PROXY-CANARY[^]*:KUBE-POSTROUTING[^]*-I PREROUTING 1 /)
   t.match(warnings, [/somebody has flushed iptables rules/])
+})
+
+t.test('a glance at nf_tables tells of each flush, and no tool is run for it', async (t) => {
+  const rules = { mangle: 1, nat: 1, filter: 1 }
+  const { proxier, take, clock, tools, warnings } = setUp({
+    countRules: (table, chain) => {
+      t.equal(chain, 'KUBE-PROXY-CANARY')
+      return rules[table]
+    },
+    legacySize: () => t.fail('legacy') as never,
+  })
+  tools.variant = 'nf_tables'
+  await proxier.sync(cluster(2))
+  take()
+  await clock.advance(300)
+  const { looks } = tools
+  await clock.advance(20_000)
+  t.equal(tools.looks, looks, 'nothing is looked for')
+  for (let flush = 1; flush <= 5; flush++) {
+    rules.nat = 0
+    await clock.advance(250)
+    t.match(take(), /:KUBE-PROXY-CANARY[^]*:KUBE-POSTROUTING/, `flush ${flush}`)
+    t.equal(warnings.length, flush)
+    rules.nat = 1
+    await clock.advance(250)
+    t.equal(take(), '')
+  }
+})
+
+t.test('legacy tables are looked at when their size is another', async (t) => {
+  let size = 1
+  const { proxier, take, clock, tools, warnings } = setUp({
+    countRules: () => t.fail('nf_tables') as never,
+    legacySize: (table) => `${table} ${size}`,
+  })
+  await proxier.sync(cluster(2))
+  take()
+  await clock.advance(300)
+  const { looks } = tools
+  await clock.advance(20_000)
+  t.equal(tools.looks, looks, 'nothing is looked for')
+  size++
+  await clock.advance(1000)
+  t.equal(tools.looks, looks + 3, 'somebody else has added a rule: one look')
+  await clock.advance(5000)
+  t.equal(tools.looks, looks + 3)
+  for (let flush = 1; flush <= 5; flush++) {
+    tools.jumps.clear()
+    size++
+    await clock.advance(250)
+    t.match(take(), /:KUBE-PROXY-CANARY[^]*:KUBE-POSTROUTING/, `flush ${flush}`)
+    t.equal(warnings.length, flush)
+  }
 })
