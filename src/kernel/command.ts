@@ -3,9 +3,12 @@
  *
  * An exit status is a value, for the caller to judge. What is thrown (ERR_TOOL) is a tool that is
  * missing, hangs or floods, and, from runChecked, a refusal.
- * Bounds: commandTimeoutMs() a run, MAX_OUTPUT_BYTES of output.
+ * Bounds: commandTimeoutMs() a run, MAX_OUTPUT_BYTES of output; of output that is taken line by line,
+ * SILENCE_MS without a line.
  */
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 
 import { messageOf, SluiceError } from '../lib/errors.js'
 
@@ -14,6 +17,9 @@ const COMMAND_TIMEOUT_MS = 30_000
 /** unless it has much to read: 32 MB of iptables rules (10,000 Services) take 10 s, on a busy node 60 s. */
 const TIMEOUT_MS_PER_MB = 5_000
 export const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+/** iptables-save of a large table reads all of it before it writes. */
+const SILENCE_MS = 120_000
+const MAX_STDERR = 65_536
 
 export interface CommandResult {
   readonly status: number
@@ -30,6 +36,8 @@ export type RunCommand = (
   tool: string,
   args: readonly string[],
   input?: string,
+  /** Takes the output line by line: `stdout` may stay empty then, and has no bound. */
+  onLine?: (line: string) => void,
 ) => Promise<CommandResult>
 
 /** Debian packages, for the message when a tool is missing. */
@@ -51,9 +59,9 @@ export function installCommand(tool: string): string {
  * they run in this process's namespaces.
  */
 export function commandRunner(prefix: readonly string[] = []): RunCommand {
-  return (tool, args, input) => {
-    const [command, ...rest] = [...prefix, tool, ...args]
-    return run(command ?? tool, rest, input)
+  return (tool, args, input, onLine) => {
+    const [command = tool, ...rest] = [...prefix, tool, ...args]
+    return onLine === undefined ? run(command, rest, input) : runLines(command, rest, onLine)
   }
 }
 
@@ -67,6 +75,19 @@ export async function runChecked(
   const result = await run(tool, args, input)
   if (result.status !== 0) throw commandFailure(tool, args, result)
   return result.stdout
+}
+
+/** The same, line by line, however much it is. Throws SluiceError ERR_TOOL. */
+export async function eachLine(
+  run: RunCommand,
+  tool: string,
+  args: readonly string[],
+  onLine: (line: string) => void,
+): Promise<void> {
+  const result = await run(tool, args, undefined, onLine)
+  if (result.status !== 0) throw commandFailure(tool, args, result)
+  // Of a runner that knows no lines, as one that answers from memory.
+  if (result.stdout !== '') for (const line of result.stdout.split('\n')) onLine(line)
 }
 
 /** The error for a run that ended with a status other than 0. */
@@ -113,8 +134,7 @@ function run(
     timeout: timeoutMs,
     killSignal: 'SIGKILL',
     maxBuffer: MAX_OUTPUT_BYTES,
-    // Messages are parsed in places; daemons are started without the folders of root's tools.
-    env: { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
+    env: toolEnvironment(),
   } as const
   return new Promise((resolve, reject) => {
     const child = execFile(command, args, options, (error, stdout, stderr) => {
@@ -126,6 +146,37 @@ function run(
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(input)
   })
+}
+
+async function runLines(
+  command: string,
+  args: readonly string[],
+  onLine: (line: string) => void,
+): Promise<CommandResult> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: toolEnvironment() })
+  let stderr = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    if (stderr.length < MAX_STDERR) stderr += chunk.toString()
+  })
+  const timer = setTimeout(() => child.kill('SIGKILL'), SILENCE_MS)
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    timer.refresh()
+    onLine(line)
+  })
+  try {
+    const [status] = (await once(child, 'close')) as [number | null]
+    if (status === null) throw Object.assign(new Error('killed'), { killed: true })
+    return { status, stdout: '', stderr }
+  } catch (error) {
+    throw startFailure(command, args, SILENCE_MS, error as Error)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Messages are parsed in places; daemons are started without the folders of root's tools. */
+function toolEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
 }
 
 function startFailure(

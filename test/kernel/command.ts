@@ -3,9 +3,11 @@ import t from 'tap'
 import {
   commandRunner,
   commandTimeoutMs,
+  eachLine,
   firstLine,
   installCommand,
   isMissingTool,
+  MAX_OUTPUT_BYTES,
   runChecked,
 } from '../../src/kernel/command.js'
 
@@ -28,6 +30,33 @@ t.test('a refusal carries command, status and the first line that says something
     context: { status: 4 },
   })
   await t.rejects(runChecked(run, 'false', []), { message: 'false: exit 1: it said nothing' })
+})
+
+t.test('output that is taken line by line has no bound', async (t) => {
+  const LENGTH = 4096
+  let lines = 0
+  const most = MAX_OUTPUT_BYTES / LENGTH + 10
+  const script = `yes ${'x'.repeat(LENGTH - 1)} | head -n ${most}`
+  await eachLine(run, 'sh', ['-c', script], (line) => {
+    if (line.length === LENGTH - 1) lines++
+  })
+  t.equal(lines, most)
+  await t.rejects(
+    eachLine(run, 'sh', ['-c', 'echo oops >&2; exit 3'], () => undefined),
+    {
+      message: /^sh -c .*: exit 3: oops$/,
+    },
+  )
+  await t.rejects(
+    eachLine(run, 'no-such-tool', [], () => undefined),
+    {
+      message: 'no-such-tool is not installed; type: apt-get install -y no-such-tool',
+    },
+  )
+  const remembered = async () => ({ status: 0, stdout: 'a\nb', stderr: '' })
+  const said: string[] = []
+  await eachLine(remembered, 'any', [], (line) => said.push(line))
+  t.same(said, ['a', 'b'])
 })
 
 t.test('a tool that is missing says what to install', async (t) => {

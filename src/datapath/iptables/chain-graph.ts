@@ -42,12 +42,28 @@ export function reachableChains(
  * the wanted ones anew: not those that a chain of somebody else leads to (our ipvs mode's, which goes
  * after the restore), as the kernel would refuse that, and with it the whole restore.
  */
-export function staleChains(saved: string, wanted: ReadonlySet<string>): readonly string[] {
-  const lines = saved.split('\n')
-  const chains = chainsIn(lines)
-  const others = chains.filter((name) => !wanted.has(name) && !PORT_CHAIN_PATTERN.test(name))
-  const used = reachableChains(lines, others, wanted)
-  return chains.filter(
-    (name) => PORT_CHAIN_PATTERN.test(name) && !wanted.has(name) && !used.has(name),
-  )
+export class StaleChains {
+  readonly #wanted: ReadonlySet<string>
+  /** What is said of chains that are wanted is not kept: there may be a million lines. */
+  readonly #unwanted: string[] = []
+
+  constructor(wanted: ReadonlySet<string>) {
+    this.#wanted = wanted
+  }
+
+  /** A line of the table. */
+  add(line: string): void {
+    const name = line.startsWith('-A ')
+      ? line.slice(3, line.indexOf(' ', 3))
+      : line.startsWith(':') && line.slice(1, line.indexOf(' '))
+    if (name !== false && !this.#wanted.has(name)) this.#unwanted.push(line)
+  }
+
+  /** Once all lines are there. */
+  list(): readonly string[] {
+    const chains = chainsIn(this.#unwanted)
+    const others = chains.filter((name) => !PORT_CHAIN_PATTERN.test(name))
+    const used = reachableChains(this.#unwanted, others, this.#wanted)
+    return chains.filter((name) => PORT_CHAIN_PATTERN.test(name) && !used.has(name))
+  }
 }

@@ -1,7 +1,7 @@
 /** The iptables mode's rules of one family, as they are in the kernel and as they are to be. */
 import type { Clock } from '../../lib/clock.js'
 import { KernelError, SluiceError } from '../../lib/errors.js'
-import { commandFailure, type RunCommand, runChecked } from '../../kernel/command.js'
+import { commandFailure, eachLine, type RunCommand, runChecked } from '../../kernel/command.js'
 import { type IptablesTable, LOCK_WAIT, restoreRules } from '../../kernel/iptables.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { RuleMetrics } from '../../observe/rule-metrics.js'
@@ -15,7 +15,7 @@ import {
   loopbackGuard,
   type BaseJump,
 } from './base-rules.js'
-import { staleChains } from './chain-graph.js'
+import { StaleChains } from './chain-graph.js'
 import type { PacketCounts } from './packet-counts.js'
 import { steppedText } from './restore-steps.js'
 import { isEmptyPlan, restoreText, ruleCount, type RestorePlan } from './restore-text.js'
@@ -152,13 +152,16 @@ export class FamilyRules {
   async #takeOver(plan: RestorePlan): Promise<RestorePlan> {
     const { run, tool, warn } = this.#options
     const wanted = new Set(plan.nat.chains.map(({ name }) => name))
-    let saved = ''
+    const saved = new StaleChains(wanted)
     try {
-      saved = await runChecked(run, `${tool}-save`, ['-t', 'nat'])
+      await eachLine(run, `${tool}-save`, ['-t', 'nat'], (line) => {
+        saved.add(line)
+      })
     } catch (error) {
       warn(`chains that are no longer wanted stay: ${error instanceof Error ? error.message : ''}`)
+      return plan
     }
-    return { ...plan, nat: { ...plan.nat, stale: staleChains(saved, wanted) } }
+    return { ...plan, nat: { ...plan.nat, stale: saved.list() } }
   }
 
   async #restore(plan: RestorePlan, after: Ruleset, kind: 'full' | 'partial'): Promise<void> {

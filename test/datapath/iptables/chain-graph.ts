@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { reachableChains, staleChains } from '../../../src/datapath/iptables/chain-graph.js'
+import { reachableChains, StaleChains } from '../../../src/datapath/iptables/chain-graph.js'
 
 const name = (kind: string, letter: string) => `KUBE-${kind}-${letter.repeat(16)}`
 const text = (rules: readonly (readonly [string, string])[]): string => {
@@ -9,6 +9,12 @@ const text = (rules: readonly (readonly [string, string])[]): string => {
     ...[...chains].map((chain) => `:${chain} - [0:0]`),
     ...rules.map(([chain, target]) => `-A ${chain} -p tcp -j ${target}`),
   ].join('\n')
+}
+
+function staleChains(saved: string, wanted: ReadonlySet<string>): readonly string[] {
+  const chains = new StaleChains(wanted)
+  for (const line of saved.split('\n')) chains.add(line)
+  return chains.list()
 }
 
 t.test('chains lead to chains, also in a circle', async (t) => {
