@@ -225,6 +225,7 @@ function nfqueueConfigOf(values: OptionValues): NfqueueConfig {
     queueBufferBytes: values.nfqueueBuffer,
     eventBufferBytes: values.conntrackEventBuffer,
     flows: values.nfqueueFlows,
+    nice: values.nfqueueNice,
     markMask: values.conntrackMarkMask,
     dnat: values.nfqueueDnat,
   }

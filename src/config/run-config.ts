@@ -58,6 +58,8 @@ export interface NfqueueConfig {
   readonly eventBufferBytes: number
   /** Flows remembered for retries. */
   readonly flows: number
+  /** Nice value of the steering thread, -20..19. */
+  readonly nice: number
   /** Our bits of the connection mark: one run of at least 12. */
   readonly markMask: number
   /** How a verdict becomes a translation; `auto` takes nftables where the kernel has it. */

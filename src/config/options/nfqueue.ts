@@ -29,6 +29,10 @@ export const NFQUEUE_OPTIONS = {
     ...QUEUE,
     help: 'new connections remembered so that they can be sent to another endpoint; the oldest makes room',
   }),
+  nfqueueNice: row('nfqueue-nice', integer(-20, 19), '0', {
+    ...QUEUE,
+    help: 'nice value of the thread that decides about first packets; below 0, which takes CAP_SYS_NICE, new connections wait less on a node whose processors are busy',
+  }),
   conntrackMarkMask: row('conntrack-mark-mask', markMask(), '0x3fffff00', {
     ...QUEUE,
     help: 'bits of the connection mark that hold the endpoint: 20 of them name a million endpoints, two are flags; others are never touched',

@@ -181,6 +181,7 @@ function threadOptions(
     queueBufferBytes: config.nfqueue.queueBufferBytes,
     eventBufferBytes: config.nfqueue.eventBufferBytes,
     flows: config.nfqueue.flows,
+    nice: config.nfqueue.nice,
     attempts: config.userspace.connectAttempts,
     canSendAgain,
     masqueradeAll: config.masqueradeAll,

@@ -20,6 +20,8 @@ export interface SteeringThreadOptions {
   readonly eventBufferBytes: number
   /** Flows remembered for retries. */
   readonly flows: number
+  /** Nice value of the thread, -20..19. */
+  readonly nice: number
   readonly attempts: number
   readonly canSendAgain: boolean
   readonly masqueradeAll: boolean

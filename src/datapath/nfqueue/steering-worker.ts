@@ -3,6 +3,7 @@
  * steering-thread.ts, and by nobody else.
  */
 import { once } from 'node:events'
+import { setPriority } from 'node:os'
 import { parentPort, receiveMessageOnPort } from 'node:worker_threads'
 
 import { messageOf } from '../../lib/errors.js'
@@ -230,6 +231,19 @@ function takeMessage(): boolean {
   return true
 }
 
+function setNice(nice: number): void {
+  if (nice === 0) return
+  try {
+    // On Linux 0 is the calling thread, and nice values are those of threads (setpriority(2), BUGS).
+    setPriority(0, nice)
+  } catch (error) {
+    warn(
+      `the steering thread keeps its priority: ${messageOf(error)}; --nfqueue-nice ${nice} takes CAP_SYS_NICE`,
+    )
+  }
+}
+
+setNice(options.nice)
 report({
   type: 'ready',
   queueBufferBytes: queue.bufferBytes,
