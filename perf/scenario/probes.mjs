@@ -4,24 +4,30 @@
  * each; all in one namespace, servers too, so the kernel's work for both ends of a connect that runs in
  * the prober's own time is charged to the prober, for either contender.
  *
- *   npm run perf -- probes [--endpoints 10000] [--interval 10s] [--seconds 20] [--contenders ...]
+ *   npm run perf -- probes [--endpoints 10000] [--interval 10s] [--seconds 20] [--contenders tcp,grpc,...]
+ *
+ * Contenders are the protocols of probe-servers.mjs beside those of DEFAULTS. The last column says what the
+ * share is worth: probes of it that ended well, in that time.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { cpuSeconds } from '../load.mjs'
-import { listOf, podConfig, service, slice } from '../peers.mjs'
-import { inPlace, MANY_CONNECTIONS, ROOT } from '../place.mjs'
+import { listOf, service, slice } from '../peers.mjs'
+import { inPlace, MANY_CONNECTIONS, output, ROOT } from '../place.mjs'
 import { table } from '../statistics.mjs'
+import { nginxConfig, PORTS, startLineServers } from './probe-servers.mjs'
 
 const CONTENDERS = {
   'no probes': proxy('none'),
-  tcp: proxy('tcp'),
-  http: proxy('http'),
+  ...Object.fromEntries(Object.keys(PORTS).map((check) => [check, proxy(check)])),
   'HAProxy tcp': haproxy(''),
   'HAProxy http': haproxy('option httpchk GET /'),
 }
+const DEFAULTS = ['no probes', 'tcp', 'http', 'HAProxy tcp', 'HAProxy http']
 const PORT = 8080
+/** Of the metrics of the proxy, in the namespace. */
+const METRICS = '127.0.0.1:10249'
 const PER_SERVICE = 250
 /** First probes follow each other at 1 ms; then the schedule is even. */
 const SETTLE_MS = 15_000
@@ -34,7 +40,7 @@ export async function run(args) {
       endpoints: { type: 'string', default: '10000' },
       interval: { type: 'string', default: '10s' },
       seconds: { type: 'string', default: '20' },
-      contenders: { type: 'string', default: Object.keys(CONTENDERS).join(',') },
+      contenders: { type: 'string', default: DEFAULTS.join(',') },
     },
   })
   const names = values.contenders.split(',')
@@ -50,12 +56,15 @@ export async function run(args) {
     for (const name of names) {
       const child = CONTENDERS[name](place, netns, { ips, interval: values.interval })
       await pause(SETTLE_MS)
+      const isOurs = !name.startsWith('HAProxy')
+      const before = isOurs && (await probesOf(place, netns))
       const cells = await cost(child.pid, Number(values.seconds))
+      cells.push(before ? wellOf(before, await probesOf(place, netns)) : '')
       child.kill('SIGTERM')
       await pause(1000)
       rows.push([name, ...cells])
     }
-    const head = ['', '% of a core', 'user %', 'system %']
+    const head = ['', '% of a core', 'user %', 'system %', 'probes that were well']
     console.log(table([head, ...rows]))
   })
 }
@@ -65,7 +74,8 @@ async function prepare({ namespaces, folder }) {
   await namespaces.sysctl(netns, MANY_CONNECTIONS)
   await namespaces.configure(netns, ['link set lo up', 'route add local 10.128.0.0/9 dev lo'])
   const config = join(folder, 'server.conf')
-  writeFileSync(config, podConfig(folder, 'server'))
+  writeFileSync(config, nginxConfig(folder))
+  startLineServers(namespaces, netns)
   namespaces.spawn(netns, ['nginx', '-c', config, '-e', '/dev/null'], { stdio: 'ignore' })
   return netns
 }
@@ -88,6 +98,22 @@ async function cost(pid, seconds) {
   return ['all', 'user', 'system'].map(percent)
 }
 
+/** @returns {Promise<{ probes: number, failures: number }>} up to now */
+async function probesOf(place, netns) {
+  const text = await output(place, netns, ['curl', '-s', `http://${METRICS}/metrics`])
+  const of = (name) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(text)?.[1] ?? 0)
+  return {
+    probes: of('kube_sluice_probes_total'),
+    failures: of('kube_sluice_probe_failures_total'),
+  }
+}
+
+function wellOf(before, after) {
+  const probes = after.probes - before.probes
+  const failures = after.failures - before.failures
+  return `${probes - failures} of ${probes}`
+}
+
 function proxy(check) {
   return ({ namespaces, folder }, netns, { ips, interval }) => {
     const manifests = join(folder, `manifests-${check}`)
@@ -102,7 +128,10 @@ function proxy(check) {
         'kube-sluice.io/health-check': check,
         'kube-sluice.io/health-check-interval': interval,
       }
-      items.push(object, slice(name, 'http', ips.slice(at, at + PER_SERVICE), PORT))
+      const endpoints = slice(name, 'http', ips.slice(at, at + PER_SERVICE), PORTS[check] ?? PORT)
+      const protocol = check === 'dns' || check === 'udp' ? 'UDP' : 'TCP'
+      object.spec.ports[0].protocol = endpoints.ports[0].protocol = protocol
+      items.push(object, endpoints)
     }
     writeFileSync(join(manifests, 'all.json'), listOf(items))
     const main = [process.execPath, ...nodeOptions(), join(ROOT, 'dist/cli/main.js'), 'run']
@@ -111,7 +140,7 @@ function proxy(check) {
       '--hostname-override',
       'perf',
       '--healthz-bind-address=',
-      '--metrics-bind-address=',
+      `--metrics-bind-address=${METRICS}`,
     ]
     return namespaces.spawn(netns, [...main, ...flags, ...here], {
       stdio: ['ignore', 'ignore', 'inherit'],
