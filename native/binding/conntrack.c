@@ -81,6 +81,26 @@ static napi_value events(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* conntrackAnswers(handle, markMask, answers) - of a subscription, from now on. */
+static napi_value answers(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  uint32_t mark_mask;
+  bool has_answers;
+  struct handle *handle = NULL;
+  const char *step = "";
+  if (!ks_read_arguments(env, info, 3, arguments) || !read_open(env, arguments[0], &handle) ||
+      !read_numbers(env, arguments + 1, &mark_mask, 1))
+    return NULL;
+  if (napi_get_value_bool(env, arguments[2], &has_answers) != napi_ok) {
+    ks_throw_argument(env, "a boolean is missing");
+    return NULL;
+  }
+  int error = ks_conntrack_answers(handle->conntrack, mark_mask, has_answers, &step);
+  if (error)
+    ks_throw_errno(env, error, step);
+  return NULL;
+}
+
 /* conntrackDump(family, mark, markMask, protocol) - read it with conntrackReceive. */
 static napi_value dump(napi_env env, napi_callback_info info) {
   napi_value arguments[4];
@@ -204,6 +224,7 @@ napi_status ks_binding_conntrack(napi_env env, napi_value exports) {
     return status;
   const napi_property_descriptor calls[] = {
       {"conntrackEvents", NULL, events, NULL, NULL, NULL, attributes, NULL},
+      {"conntrackAnswers", NULL, answers, NULL, NULL, NULL, attributes, NULL},
       {"conntrackDump", NULL, dump, NULL, NULL, NULL, attributes, NULL},
       {"conntrackReceive", NULL, receive, NULL, NULL, NULL, attributes, NULL},
       {"conntrackFd", NULL, fd_of, NULL, NULL, NULL, attributes, NULL},

@@ -224,6 +224,11 @@ int ks_conntrack_events(uint32_t mark_mask, uint32_t buffer_bytes, bool answers,
   return 0;
 }
 
+int ks_conntrack_answers(struct ks_conntrack *conntrack, uint32_t mark_mask, bool answers,
+                         const char **step) {
+  return attach_filter(conntrack->fd, mark_mask, answers, step); /* In place of the one before. */
+}
+
 int ks_conntrack_dump(int family, uint32_t mark, uint32_t mark_mask, uint8_t protocol,
                       struct ks_conntrack **made, const char **step) {
   uint8_t buffer[128];

@@ -55,6 +55,10 @@ struct ks_conntrack;
 int ks_conntrack_events(uint32_t mark_mask, uint32_t buffer_bytes, bool answers,
                         struct ks_conntrack **made, const char **step);
 
+/* From now on with or without `answers`; `mark_mask` as it was. */
+int ks_conntrack_answers(struct ks_conntrack *conntrack, uint32_t mark_mask, bool answers,
+                         const char **step);
+
 /*
  * A dump of a family's entries (4 or 6) with (mark & mark_mask) == mark, of one protocol (0: all).
  * The kernel filters by mark; all of it is checked again here. Read it with ks_conntrack_receive.

@@ -28,6 +28,7 @@ import { serveHttp, type RunHttp, type RunHttpContext } from './run-http.js'
 import { RunMetrics, type MetricsView } from './run-metrics.js'
 import { type EarlyParts, startMode } from './run-mode.js'
 import { createSource, type RunSource } from './run-source.js'
+import { watchPlugin } from './watch-plugin.js'
 
 /** A relayed connection takes two descriptors, a VIP one. */
 const WANTED_FILES = 1_048_576
@@ -59,11 +60,13 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
     mode.datapath.reconfigure?.()
     health.reconfigure()
   })
+  const stopWatching = followPlugin(config, mode, log)
   try {
     await proxy.start()
     if (config.metricsBindAddress !== undefined) page.start()
     await aborted(AbortSignal.any([signal, failed.signal]))
   } finally {
+    stopWatching()
     page.close()
     health.close()
     await proxy.stop()
@@ -74,6 +77,21 @@ export async function run(config: RunConfig, context: RunContext): Promise<numbe
   if (!failed.signal.aborted) return 0
   log.fatal({ error: messageOf(failed.signal.reason) }, 'it cannot go on')
   return 1
+}
+
+/** Changes of the balancer plug-in, where there is one. */
+function followPlugin(
+  { balancers: { plugin } }: Pick<RunConfig, 'balancers'>,
+  { datapath }: Pick<RunningMode, 'datapath'>,
+  log: Logger,
+): () => void {
+  if (plugin === undefined || datapath.replacePlugin === undefined) return () => undefined
+  return watchPlugin(plugin, {
+    log,
+    onReplaced: (...replacement) => {
+      datapath.replacePlugin?.(...replacement)
+    },
+  })
 }
 
 /** Makes the parts and joins them. Several know each other, but nothing is called before the start. */

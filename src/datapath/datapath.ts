@@ -1,6 +1,7 @@
 /** What every proxy mode implements. A datapath owns its kernel state and sockets, nothing else. */
 import type { Endpoint } from '../model/endpoint.js'
 import type { Snapshot } from '../model/snapshot.js'
+import type { BalancerPlugin } from '../policy/balancer/plugin.js'
 
 export interface SyncResult {
   /** What could not be done for single Service ports; the others are in force. */
@@ -20,6 +21,8 @@ export interface Datapath {
   endConnections?(servicePortId: string, endpoint: Endpoint): Promise<void>
   /** Defaults of balancers or of passive health have changed in the configuration. Absent: it has none. */
   reconfigure?(): void
+  /** The file of the balancer plug-in has changed. A thread of its own loads it by its version. */
+  replacePlugin?(plugin: BalancerPlugin, version: number): void
   /** New connections are no longer taken; resolves when the last one has ended or the signal aborts. */
   drain(signal: AbortSignal): Promise<void>
   /** Ends what is left and removes everything from the kernel. Idempotent. */

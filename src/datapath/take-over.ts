@@ -20,6 +20,7 @@ export function takingOver(mode: RunningMode, context: TakeOverContext): Running
         endConnections: datapath.endConnections.bind(datapath),
       }),
       ...(datapath.reconfigure && { reconfigure: datapath.reconfigure.bind(datapath) }),
+      ...(datapath.replacePlugin && { replacePlugin: datapath.replacePlugin.bind(datapath) }),
       sync: async (snapshot) => {
         if (!isFirst) return datapath.sync(snapshot)
         // It needs something of every mode, and is loaded while the tools of the sync run.

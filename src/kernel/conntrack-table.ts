@@ -20,6 +20,7 @@ export class ConntrackEvents {
   /** Receive buffer of the socket, as the kernel granted it. */
   readonly bufferBytes: number
   readonly #handle: ConntrackHandle
+  readonly #markMask: number
 
   /**
    * Of connections whose mark has a bit of `markMask`: new, closing and destroyed ones, and with `answers`
@@ -32,11 +33,19 @@ export class ConntrackEvents {
   }) {
     const addon = loadAddon()
     const { markMask, bufferBytes, answers = false } = options
+    this.#markMask = markMask
     this.#handle = kernelCall('subscribe to conntrack events', () =>
       addon.conntrackEvents(markMask, bufferBytes, answers),
     )
     this.fd = addon.conntrackFd(this.#handle)
     this.bufferBytes = addon.conntrackBufferBytes(this.#handle)
+  }
+
+  /** From now on with or without answered SYNs. Throws KernelError. */
+  setAnswers(answers: boolean): void {
+    kernelCall('choose conntrack events', () => {
+      loadAddon().conntrackAnswers(this.#handle, this.#markMask, answers)
+    })
   }
 
   /** How many records it filled; `lost` when the socket's buffer has overrun since the last call. */

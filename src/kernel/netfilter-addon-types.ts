@@ -88,6 +88,8 @@ export interface NetfilterAddon {
    * CAP_NET_ADMIN, EMFILE, ENOMEM.
    */
   conntrackEvents(markMask: number, bufferBytes: number, answers: boolean): ConntrackHandle
+  /** From now on with or without answered SYNs; the mask as it was. Throws when the kernel refuses it. */
+  conntrackAnswers(handle: ConntrackHandle, markMask: number, answers: boolean): void
   /**
    * Asks for the entries with (mark & markMask) === mark, of one protocol (0: all). Throws EMFILE, ENOMEM, and what
    * send(2) has; what the kernel says to it is thrown by conntrackReceive.

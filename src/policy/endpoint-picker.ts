@@ -164,6 +164,16 @@ export class EndpointPicker {
     }
   }
 
+  /** The plug-in makes other balancers from now on: they take over, with the connections that are open. */
+  renewPlugin(): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.settings.name !== 'plugin') continue
+      entry.cluster = createBalancer(entry.settings, this.#options.plugin)
+      entry.local = createBalancer(entry.settings, this.#options.plugin)
+      this.#tellBalancers(entry)
+    }
+  }
+
   /** The Service port has gone. */
   remove(id: string): void {
     this.#entries.delete(id)

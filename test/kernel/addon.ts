@@ -25,6 +25,7 @@ const CALLS: Record<keyof NativeAddon, true> = {
   conntrackDeleteMarked: true,
   conntrackDump: true,
   conntrackEvents: true,
+  conntrackAnswers: true,
   conntrackFd: true,
   conntrackReceive: true,
   conntrackWords: true,

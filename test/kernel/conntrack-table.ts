@@ -328,6 +328,12 @@ if (inNamespace(t, import.meta.url)) {
     ])
     t.same(silence(withAnswers), [])
     t.equal(collect(without, () => false, SILENCE_MS).length, 1)
+    // Either can become the other while it is open.
+    withAnswers.setAnswers(false)
+    without.setAnswers(true)
+    await openTcp(t, 'IPv4', 7002)
+    t.equal(collect(without, ({ length }) => length === 2).length, 2)
+    t.equal(collect(withAnswers, () => false, SILENCE_MS).length, 1)
   })
 
   t.test('closed twice is closed once, and cannot be used', async (t) => {

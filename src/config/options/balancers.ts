@@ -11,7 +11,7 @@ import { optional, row, RUN, type OptionRow } from '../option-row.js'
 import { duration, oneOf, text } from '../value-type.js'
 
 const BALANCERS = { section: 'Balancers', commands: RUN, live: true } as const
-/** A module stays as it was loaded. */
+/** The file is watched; another file, or another limit, is not taken up. */
 const PLUGIN = { section: 'Balancers', commands: RUN } as const
 
 export const BALANCER_OPTIONS = {
@@ -45,7 +45,7 @@ export const BALANCER_OPTIONS = {
   }),
   balancerPlugin: optional('balancer-plugin', text('FILE'), {
     ...PLUGIN,
-    help: 'ES module with a balancer of your own, for Services whose balancer is "plugin"',
+    help: 'ES module with a balancer of your own, for Services whose balancer is "plugin"; loaded again when the file changes',
   }),
   balancerPluginLimit: row('balancer-plugin-limit', duration('1ms', '1s'), '2ms', {
     ...PLUGIN,

@@ -3,8 +3,6 @@ import { optional, row, RUN, type OptionRow } from '../option-row.js'
 import { duration, integer, percentage, oneOf, text } from '../value-type.js'
 
 const HEALTH = { section: 'Health checks', commands: RUN, live: true } as const
-/** Decides at the start what is asked of connection tracking. */
-const FIXED = { section: 'Health checks', commands: RUN } as const
 
 export const HEALTH_OPTIONS = {
   defaultHealthCheck: row(
@@ -70,7 +68,7 @@ export const HEALTH_OPTIONS = {
     help: 'share of healthy endpoints, in percent, below which the health of a Service is ignored; 0: only when none is left',
   }),
   connectPatience: row('connect-patience', duration('0s', '1m'), '300ms', {
-    ...FIXED,
+    ...HEALTH,
     help: 'an endpoint that has answered connects and now leaves one unanswered for this long, and for four times what it has taken lately, is passed over, and another one tried; 0s: only --connect-timeout counts, or a client that repeats its SYN',
   }),
   ejectionTime: row('ejection-time', duration('10ms', '1h'), '1s', {

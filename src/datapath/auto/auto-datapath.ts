@@ -17,6 +17,7 @@ import { SortedMap } from '../../lib/sorted-map.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../../model/snapshot.js'
+import type { BalancerPlugin } from '../../policy/balancer/plugin.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import { SnapshotPart } from '../part-of-snapshot.js'
 import type { DecidingMode, ModeLog } from '../running-mode.js'
@@ -74,6 +75,10 @@ export class AutoDatapath implements Datapath {
 
   reconfigure(): void {
     this.#options.deciding.datapath.reconfigure?.()
+  }
+
+  replacePlugin(plugin: BalancerPlugin, version: number): void {
+    this.#options.deciding.datapath.replacePlugin?.(plugin, version)
   }
 
   async endConnections(servicePortId: string, endpoint: Endpoint): Promise<void> {

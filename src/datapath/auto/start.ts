@@ -78,6 +78,7 @@ async function withFallback(context: ModeContext, parts: Parts): Promise<Running
       sync: (snapshot) => datapath.sync(snapshot),
       endConnections: datapath.endConnections.bind(datapath),
       reconfigure: datapath.reconfigure.bind(datapath),
+      replacePlugin: datapath.replacePlugin.bind(datapath),
       drain: (signal) => datapath.drain(signal),
       close: async () => {
         await datapath.close()
@@ -98,13 +99,7 @@ async function withFallback(context: ModeContext, parts: Parts): Promise<Running
     },
     status: (snapshot) => ({
       ...statusOf(snapshot, { ...parts, rules, usesRules: datapath.usesRules }),
-      auto: {
-        deciding: name,
-        fallback,
-        thresholds: selector.thresholds(),
-        switches,
-        lastSwitch,
-      },
+      auto: { deciding: name, fallback, thresholds: selector.thresholds(), switches, lastSwitch },
     }),
   }
 }

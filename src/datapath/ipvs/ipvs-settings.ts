@@ -15,7 +15,7 @@ export interface IpvsSettings {
   readonly nodePortAddresses: 'primary' | readonly IpRange[]
   /** One bit. */
   readonly masqueradeMark: number
-  /** For Services without the annotation. */
+  /** For Services without the annotation. Read at each sync: the default balancer may change. */
   readonly scheduler: string
 }
 
@@ -27,7 +27,9 @@ export function ipvsSettings(config: RunConfig): IpvsSettings {
     masqueradeAll,
     nodePortAddresses,
     masqueradeMark: 2 ** config.iptablesMasqueradeBit,
-    scheduler: defaultScheduler(config.ipvs.scheduler, config.balancers.name),
+    get scheduler() {
+      return defaultScheduler(config.ipvs.scheduler, config.balancers.name)
+    },
   }
 }
 

@@ -51,9 +51,8 @@ export async function startIpvs(context: IpvsContext) {
   const families = familiesOf(kernel, 'ipvs')
   const device = capabilityOf(kernel, 'dummy devices').usable ? 'kube-ipvs0' : 'lo'
   const settings = ipvsSettings(config)
-  const { scheduler } = settings
   log.info(
-    { families, scheduler, device },
+    { families, scheduler: settings.scheduler, device },
     'virtual servers only: the kernel picks endpoints, and no connect is tried again',
   )
   const netfilter = new Netfilter()
@@ -76,7 +75,7 @@ export async function startIpvs(context: IpvsContext) {
       steering: undefined,
       traffic,
       vips: statusVips(snapshot),
-      balancerOf: (id: string) => schedulerOf(snapshot, id, scheduler),
+      balancerOf: (id: string) => schedulerOf(snapshot, id, settings.scheduler),
       udpSessions: 0,
       affinityClients: 0,
     }),

@@ -87,7 +87,7 @@ export async function startNfqueue(context: NfqueueContext) {
   })
   const overflow = overflowCounter(context, families, counters)
   return {
-    datapath: closingWith(datapath, () => {
+    datapath: closingWith(datapath, thread, () => {
       sender.close()
       netfilter.close()
     }),
@@ -113,11 +113,18 @@ export async function startNfqueue(context: NfqueueContext) {
 }
 
 /** The proxier, and what goes with it. */
-function closingWith(proxier: NfqueueProxier, close: () => void): Datapath {
+function closingWith(
+  proxier: NfqueueProxier,
+  thread: Pick<SteeringThread, 'tell'>,
+  close: () => void,
+): Datapath {
   return {
     sync: (snapshot) => proxier.sync(snapshot),
     endConnections: proxier.endConnections.bind(proxier),
     reconfigure: proxier.reconfigure.bind(proxier),
+    replacePlugin: (_plugin, version) => {
+      thread.tell({ type: 'plugin', version })
+    },
     drain: () => Promise.resolve(),
     close: async () => {
       await proxier.close()

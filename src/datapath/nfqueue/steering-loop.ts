@@ -112,7 +112,7 @@ export class SteeringLoop {
     this.#startDump()
   }
 
-  /** Ends `run` after the batch at hand. */
+  /** Ends `run` after the batch at hand; it may be run again. */
   stop(): void {
     this.#isStopping = true
   }
@@ -129,6 +129,7 @@ export class SteeringLoop {
     }
     // What waits is decided still: the kernel drops it when the queue is closed.
     while (this.#serveQueue());
+    this.#isStopping = false
   }
 
   /** Decides one batch; false when there was none. */

@@ -60,6 +60,8 @@ export type SteeringMessage =
       readonly balancers: BalancerDefaults
       readonly ejection: EjectionOptions
     }
+  /** The file of the balancer plug-in has changed, and is one still. */
+  | { readonly type: 'plugin'; readonly version: number }
   /** Answered with `done` once everything before it is in force. */
   | { readonly type: 'barrier'; readonly id: number }
   /** Counts connections anew, and takes session affinity from them: after a start. */

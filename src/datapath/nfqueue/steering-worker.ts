@@ -21,6 +21,7 @@ import { ConntrackWord } from '../../packet/conntrack-word.js'
 import { slotOf } from '../../packet/mark-layout.js'
 import { AffinityTable } from '../../policy/affinity.js'
 import { PluginGuard } from '../../policy/balancer/plugin.js'
+import type { EjectionOptions } from '../../policy/health/outlier-ejection.js'
 import { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { loadBalancerPlugin } from '../../policy/load-balancer-plugin.js'
 import { ConnectionCounts } from './connection-counts.js'
@@ -183,6 +184,33 @@ const loop = new SteeringLoop({
   },
 })
 
+/** What the loop has been left for: the end, or a version of the plug-in that is to be loaded. */
+const left: { isOver: boolean; newPlugin: number | undefined } = {
+  isOver: false,
+  newPlugin: undefined,
+}
+
+/** Who answers in time is asked of connection tracking only while somebody is to be passed over for it. */
+function setEjection(ejection: EjectionOptions): void {
+  const hadAnswers = options.ejection.patienceMs > 0
+  Object.assign(options.ejection, ejection)
+  const hasAnswers = ejection.patienceMs > 0
+  if (hadAnswers === hasAnswers) return
+  steering.forgetUnanswered()
+  events.setAnswers(hasAnswers)
+}
+
+/** The main thread has loaded it before, so it is a balancer. */
+async function loadPlugin(version: number): Promise<void> {
+  if (plugin === undefined || pluginFile === undefined) return
+  try {
+    plugin.replace(await loadBalancerPlugin(pluginFile, version))
+    picker.renewPlugin()
+  } catch (error) {
+    warn(`${messageOf(error)}; the one before stays`)
+  }
+}
+
 function takeMessage(): boolean {
   const received = receiveMessageOnPort(port) as { message: SteeringMessage } | undefined
   if (received === undefined) return false
@@ -207,8 +235,13 @@ function takeMessage(): boolean {
     case 'defaults':
       // The picker has these very objects.
       Object.assign(options.balancers, message.balancers)
-      Object.assign(options.ejection, message.ejection)
+      setEjection(message.ejection)
       picker.reconfigure()
+      break
+    case 'plugin':
+      // It cannot be loaded from within the loop, which blocks the thread.
+      left.newPlugin = message.version
+      loop.stop()
       break
     case 'barrier':
       report({ type: 'done', id: message.id })
@@ -225,6 +258,7 @@ function takeMessage(): boolean {
       loop.resync()
       break
     case 'stop':
+      left.isOver = true
       loop.stop()
       break
   }
@@ -250,6 +284,13 @@ report({
   eventBufferBytes: events.bufferBytes,
 })
 loop.run()
+// What arrives meanwhile waits in the queue.
+while (!left.isOver) {
+  const version = left.newPlugin
+  left.newPlugin = undefined
+  if (version !== undefined) await loadPlugin(version)
+  loop.run()
+}
 queue.close()
 events.close()
 netfilter.close()

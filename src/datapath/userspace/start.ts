@@ -38,16 +38,10 @@ export function startUserspace(context: ModeContext): DecidingMode {
     holdMs: () => config.stopHoldMs,
   })
   const datapath = new UserspaceProxier({
-    hold,
+    ...{ hold, config, clock, capture, picker, traffic, localAddresses, warn },
     endsForAnother: context.endsForAnother,
-    config,
-    clock,
-    capture,
-    picker,
-    traffic,
+    plugin: guard,
     log: logOf(context),
-    localAddresses,
-    warn,
   })
   return {
     datapath,

@@ -14,6 +14,7 @@ import { formatAddress } from '../../lib/ip-address.js'
 import { podRanges } from '../../model/pod-ranges.js'
 import type { ServicePort } from '../../model/service-port.js'
 import type { Snapshot } from '../../model/snapshot.js'
+import type { BalancerPlugin, PluginGuard } from '../../policy/balancer/plugin.js'
 import type { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { RetryBudget } from '../../policy/retry-budget.js'
 import type { ConnectionLog } from '../../observe/connection-log.js'
@@ -36,6 +37,8 @@ export interface UserspaceProxierOptions {
   readonly clock: Clock
   readonly capture: Capture
   readonly picker: EndpointPicker
+  /** Of the user's own balancer, if there is one. */
+  readonly plugin?: PluginGuard | undefined
   readonly traffic: Traffic
   readonly log: ConnectionLog | undefined
   /** Read anew at each sync: nothing tells of address changes. */
@@ -185,6 +188,11 @@ export class UserspaceProxier implements Datapath {
   reconfigure(): void {
     this.#options.picker.reconfigure()
     this.#udpRelay.reconfigure()
+  }
+
+  replacePlugin(plugin: BalancerPlugin): void {
+    this.#options.plugin?.replace(plugin)
+    this.#options.picker.renewPlugin()
   }
 
   endConnections(servicePortId: string, { id }: Endpoint): Promise<void> {

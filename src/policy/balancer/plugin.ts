@@ -81,7 +81,9 @@ const PICKS_THAT_FORGIVE = 1000
 export class PluginGuard implements PluginCounts {
   readonly limitMs: number
   readonly nowMs: () => number
-  readonly #plugin: BalancerPlugin
+  #plugin: BalancerPlugin
+  /** Of the plug-in at hand. */
+  #hasFailed = false
   readonly #onWarning: (message: string) => void
   readonly #onCounted: (counts: PluginCounts) => void
   #score = 0
@@ -107,10 +109,21 @@ export class PluginGuard implements PluginCounts {
     return new GuardedBalancer(this.#plugin.createBalancer, this)
   }
 
+  /** Another version of it, which begins without a past; balancers made from here on are its. */
+  replace(plugin: BalancerPlugin): void {
+    this.#plugin = plugin
+    this.#hasFailed = false
+    this.#score = 0
+    this.#goodPicks = 0
+    this.isOff = false
+    this.#onCounted(this)
+  }
+
   failed(message: string): void {
     this.failures++
     this.#onCounted(this)
-    if (this.failures === 1) {
+    if (!this.#hasFailed) {
+      this.#hasFailed = true
       this.#warn(`${message}; round robin picks in its place, and further failures are counted`)
     }
   }

@@ -2,10 +2,14 @@ import fc from 'fast-check'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { AffinityTable } from '../../../src/policy/affinity.js'
 import type { Balancer } from '../../../src/policy/balancer/balancer.js'
 import { PluginGuard, pluginOf } from '../../../src/policy/balancer/plugin.js'
+import { BALANCER_DEFAULTS } from '../../../src/policy/balancer/settings.js'
+import { EndpointPicker } from '../../../src/policy/endpoint-picker.js'
 import { loadBalancerPlugin } from '../../../src/policy/load-balancer-plugin.js'
 import { context, countPicks, pool } from '../../fixtures/balancing.js'
+import { portState, servicePort, snapshotOf } from '../../fixtures/endpoint.js'
 
 const EXAMPLE = fileURLToPath(
   new URL('../../../deploy/examples/balancer-first.mjs', import.meta.url),
@@ -145,4 +149,57 @@ t.test('the example keeps the contract and does what it says', async (t) => {
   )
   t.strictSame(warnings, [])
   t.equal(guard.failures, 0)
+})
+
+t.test('another version takes over, without the past of the one before', async (t) => {
+  const preferring = (index: number, fails: boolean) => ({
+    name: 'mine',
+    createBalancer: (): Balancer => ({
+      name: 'mine',
+      setEndpoints: () => undefined,
+      pick: () => {
+        if (fails) throw new Error(`version ${index}`)
+        return set[index]
+      },
+    }),
+  })
+  let nowMs = 0
+  const warnings: string[] = []
+  const guard = new PluginGuard({
+    plugin: preferring(0, true),
+    limitMs: 2,
+    nowMs: () => (nowMs += 1),
+    onWarning: (message) => warnings.push(message),
+  })
+  const port = servicePort({ annotations: { balancer: 'plugin' } })
+  const picker = new EndpointPicker({
+    affinity: new AffinityTable({ maxClients: 1 }),
+    clock: { nowMs: () => 0 },
+    random: () => 0,
+    balancers: { ...BALANCER_DEFAULTS, plugin: 'mine.mjs' },
+    plugin: guard,
+  })
+  picker.update(snapshotOf([portState(port, set)]))
+  const connection = {
+    servicePortId: port.id,
+    kind: 'cluster-ip',
+    source: 'other',
+    clientIp: '10.0.0.5',
+    clientPort: 1,
+  } as const
+  const pick = () => {
+    const picked = picker.pick(connection, [])
+    return picked.verdict === 'endpoint' ? picked.endpoint.id : picked.verdict
+  }
+  t.equal(pick(), set[0]!.id)
+  guard.isOff = true
+  guard.replace(preferring(2, false))
+  picker.renewPlugin()
+  t.strictSame([pick(), pick()], [set[2]!.id, set[2]!.id])
+  guard.replace(preferring(1, true))
+  picker.renewPlugin()
+  pick()
+  pick()
+  t.equal(warnings.length, 2, 'the first failure of each version is told')
+  t.match(warnings, [/version 0/, /version 1/])
 })
