@@ -7,6 +7,7 @@ import { usesLocalEndpoints } from '../model/service-port.js'
 import type { ServicePortState, Snapshot } from '../model/snapshot.js'
 import type { HealthTotals } from '../policy/health/health-monitor.js'
 import { KubeProxyMetrics } from '../observe/kube-proxy-metrics.js'
+import { RestClientMetrics } from '../observe/rest-client-metrics.js'
 import { ProgrammingLatency } from '../observe/programming-latency.js'
 import { sluiceMetrics, type WatchCounts } from '../observe/sluice-metrics.js'
 import type { ClusterChange } from '../source/cluster-source.js'
@@ -28,6 +29,7 @@ export interface MetricsView {
 
 export class RunMetrics {
   readonly kubeProxy = new KubeProxyMetrics()
+  readonly restClient = new RestClientMetrics(this.kubeProxy.registry)
   readonly #config: RunConfig
   readonly #version: string
   readonly #latency: ProgrammingLatency

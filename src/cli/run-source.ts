@@ -4,6 +4,7 @@ import { systemClock } from '../lib/clock.js'
 import type { WriteEvent } from '../observe/events.js'
 import type { WatchCounts } from '../observe/sluice-metrics.js'
 import type { ClusterSource } from '../source/cluster-source.js'
+import type { ApiAnswer } from '../source/kubernetes/api-client.js'
 
 /** How long the first sync waits for this Node when everything else is there. */
 const NODE_WAIT_MS = 10_000
@@ -25,7 +26,11 @@ export interface RunSource {
  * Makes the source. Code of the API server is loaded only when it is asked for.
  * @throws SluiceError ERR_CONFIG for a kubeconfig that is not usable
  */
-export async function createSource(config: RunConfig, version: string): Promise<RunSource> {
+export async function createSource(
+  config: RunConfig,
+  version: string,
+  onAnswer: (answer: ApiAnswer) => void,
+): Promise<RunSource> {
   if (config.manifests !== undefined) {
     const { ManifestSource } = await import('../source/manifests/manifest-source.js')
     const source = new ManifestSource({ path: config.manifests })
@@ -39,9 +44,10 @@ export async function createSource(config: RunConfig, version: string): Promise<
   const { kubeconfig, master, nodeName, detectLocalMode } = config
   const access = await clusterAccess({ kubeconfig, master })
   const userAgent = `kube-sluice/${version} (${process.platform}/${process.arch})`
-  const client = new ApiClient({ access, userAgent, qps: QPS, burst: BURST })
+  const options = { access, userAgent, qps: QPS, burst: BURST, onAnswer }
+  const client = new ApiClient(options)
   // Of its own: events must not make a watch wait.
-  const eventClient = new ApiClient({ access, userAgent, qps: QPS, burst: BURST })
+  const eventClient = new ApiClient(options)
   const source = new KubernetesSource({
     client,
     nodeName,

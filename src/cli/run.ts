@@ -102,7 +102,9 @@ async function assemble(
 ) {
   const startedAt = new Date()
   const metrics = new RunMetrics(config, version, startedAt)
-  const { source, writeEvent, watchCounts } = await createSource(config, version)
+  const { source, writeEvent, watchCounts } = await createSource(config, version, (answer) => {
+    metrics.restClient.answered(answer)
+  })
   const mode = await startMode(config, log, {
     ...{ ...early, onFailure },
     endsForAnother: () => signal.reason === 'SIGTERM',

@@ -1,15 +1,15 @@
 /** Node ports at loopback addresses need a sysctl, which is written when the first one may be reached. */
 import type { RunConfig } from '../config/run-config.js'
-import { loopbackRouter } from '../kernel/sysctl.js'
+import { loopbackRouter, type ParameterLog } from '../kernel/sysctl.js'
 import { SortedMap } from '../lib/sorted-map.js'
 import type { Snapshot } from '../model/snapshot.js'
 
 /** Lets loopback addresses be translated to others once an IPv4 node port exists (reference 1.5). */
 export function snapshotLoopbackRouter(
   { localhostNodePorts, nodeSetup }: Pick<RunConfig, 'localhostNodePorts' | 'nodeSetup'>,
-  warn: (message: string) => void,
+  log: ParameterLog,
 ): (snapshot: Snapshot) => void {
-  const routeLoopback = loopbackRouter(nodeSetup.sysctlRoot, warn)
+  const routeLoopback = loopbackRouter(nodeSetup.sysctlRoot, log)
   let before: Snapshot['servicePorts'] = SortedMap.empty()
   return ({ servicePorts }) => {
     if (!localhostNodePorts) return

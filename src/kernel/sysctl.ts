@@ -16,6 +16,12 @@ export const kernelFiles: KernelFiles = {
   },
 }
 
+/** Told of what is written, with what it was before. */
+export interface ParameterLog {
+  info(context: object, message: string): void
+  warn(message: string): void
+}
+
 /** Where sysctls are, unless --sysctl-root says otherwise. */
 export const SYSCTL_ROOT = '/proc/sys'
 
@@ -30,11 +36,11 @@ export function sysctlPath(key: string, root: string = SYSCTL_ROOT): string {
 /**
  * Lets connections from this node's loopback addresses be translated to other hosts (kube-proxy sets
  * the same for node ports on localhost). Where it cannot be written those node ports do not work from
- * there, and `warn` is told, once; nothing else depends on it.
+ * there, and the log has a warning, once; nothing else depends on it.
  */
 export function loopbackRouter(
   root: string,
-  warn: (message: string) => void,
+  log: ParameterLog,
   files: KernelFiles = kernelFiles,
 ): () => void {
   let isTried = false
@@ -43,14 +49,28 @@ export function loopbackRouter(
     isTried = true
     const key = 'net.ipv4.conf.all.route_localnet'
     try {
-      ensureKernelValue(files, sysctlPath(key, root), '1')
+      ensureLogged(log, key, { files, root, value: '1' })
     } catch (error) {
-      warn(
+      log.warn(
         `node ports do not work from 127.0.0.1: ${key} cannot be set to 1 (${messageOf(error)}); ` +
           'set it on the node, or mount its /proc/sys/net and name it with --sysctl-root',
       )
     }
   }
+}
+
+/** Gives a key that value; what it was before is logged. Throws what the file system throws. */
+export function ensureLogged(
+  log: Pick<ParameterLog, 'info'>,
+  key: string,
+  {
+    files,
+    root,
+    value,
+  }: { readonly files: KernelFiles; readonly root: string; readonly value: string },
+): void {
+  const { before, isWritten } = ensureKernelValue(files, sysctlPath(key, root), value)
+  if (isWritten) log.info({ name: key, before, value }, `${key} is ${value} now, was ${before}`)
 }
 
 /**

@@ -28,14 +28,14 @@ const KUBE_PROXY_HEAD = `## Of kube-proxy
 
 Names, labels and buckets are kube-proxy's, so that its dashboards and alerts go on working. A sync
 here is of both IP families: its time is that of each. What only a mode that writes rules knows stays
-at zero or absent in the others.
+at zero or absent in the others. Those of requests to the API server are client-go's, which kube-proxy has too.
 `
 
 /** The page, before prettier has been over it. */
 export function metricsPage(registry: Registry): string {
   const ofKubeProxy = registry
     .getMetricsAsArray()
-    .filter(({ name }) => name.startsWith('kubeproxy_'))
+    .filter(({ name }) => /^(kubeproxy|rest_client)_/.test(name))
     .map((metric) => line(metric.name, { ...metric, ...described(metric) }))
   const own = Object.entries<MetricRow>(METRIC_TABLE).map(([name, row]) => line(name, row))
   return [

@@ -14,7 +14,10 @@ t.test('the sysctl is written once a node port comes, and then left alone', asyn
   const file = join(folder, 'route_localnet')
   writeFileSync(file, '0')
   const config = loadRunConfig(['--manifests', 'x', '--sysctl-root', root])
-  const route = snapshotLoopbackRouter(config, (message) => t.fail(message))
+  const route = snapshotLoopbackRouter(config, {
+    info: () => undefined,
+    warn: (message) => t.fail(message),
+  })
   const state = new ClusterState({ nodeName: 'node-1' })
   state.apply([applyService(service({ name: 'a' }))])
   route(state.snapshot())

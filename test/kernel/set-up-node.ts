@@ -129,21 +129,26 @@ t.test('the parameters of a container come from another mount', async (t) => {
   t.equal(path, '/host/proc/sys/net/ipv4/conf/all/route_localnet')
   const written: string[] = []
   const warnings: string[] = []
-  const warn = (message: string) => warnings.push(message)
+  const told: string[] = []
+  const log = {
+    info: (_: object, message: string) => told.push(message),
+    warn: (message: string) => warnings.push(message),
+  }
   const files = {
     read: () => '0',
     write: (file: string, text: string) => written.push(`${file} ${text}`),
   }
-  const route = loopbackRouter(root, warn, files)
+  const route = loopbackRouter(root, log, files)
   route()
   route()
   t.strictSame(written, [`${path} 1`], 'once')
+  t.strictSame(told, ['net.ipv4.conf.all.route_localnet is 1 now, was 0'])
   const denied = {
     read: () => '0',
     write: () => {
       throw new Error('EROFS: read-only file system')
     },
   }
-  loopbackRouter(root, warn, denied)()
+  loopbackRouter(root, log, denied)()
   t.match(warnings, [/^node ports do not work from 127\.0\.0\.1: .*EROFS.*--sysctl-root$/])
 })

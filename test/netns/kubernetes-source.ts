@@ -70,6 +70,8 @@ t.test('traffic does not notice that the API server dies', { skip: rootOnly }, a
   }
   t.equal(read('kube_sluice_events_total{result="written"}'), 2)
   t.equal(read('kube_sluice_events_total{result="dropped"}'), 0)
+  const at = `host="${SERVER}:${port}",method="GET"`
+  t.ok(read(`rest_client_requests_total{code="200",${at}}`)! >= 3)
   const both = [cluster.podIp(1), cluster.podIp(2)]
   await api.call({ do: 'put', objects: [slice('echo', both)] })
   await proxy.until('two endpoints', uses(2))
@@ -97,5 +99,6 @@ t.test('traffic does not notice that the API server dies', { skip: rootOnly }, a
     'its history is another one',
   )
   t.equal(after('kube_sluice_api_failures_total{kind="EndpointSlice",reason="expired"}'), 1)
+  t.ok(after(`rest_client_requests_total{code="<error>",${at}}`)! >= 1)
   t.equal(await proxy.stop(), 0)
 })

@@ -56,7 +56,7 @@ export function startIptables(context: ModeContext): RunningMode {
     { families, iptables: toolOf('IPv4') },
     'rules only: the kernel picks endpoints, and no connect is tried again',
   )
-  const routeLoopback = snapshotLoopbackRouter(config, warn)
+  const routeLoopback = snapshotLoopbackRouter(config, log)
   return {
     datapath: {
       sync: (snapshot: Snapshot) => {

@@ -44,9 +44,7 @@ export async function startIpvs(context: IpvsContext) {
   requireIpvs(kernel)
   const { strictArp } = config.ipvs
   const root = config.nodeSetup.sysctlRoot
-  for (const problem of setIpvsParameters({ strictArp, release: release(), root })) {
-    log.warn(problem)
-  }
+  setIpvsParameters({ strictArp, release: release(), root }, log)
   await setTimeouts(context)
   const families = familiesOf(kernel, 'ipvs')
   const device = capabilityOf(kernel, 'dummy devices').usable ? 'kube-ipvs0' : 'lo'

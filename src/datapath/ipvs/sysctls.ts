@@ -3,11 +3,11 @@
  * Source: kube-proxy pkg/proxy/ipvs/proxier.go (NewProxier).
  */
 import {
-  ensureKernelValue,
+  ensureLogged,
   type KernelFiles,
   kernelFiles,
+  type ParameterLog,
   SYSCTL_ROOT,
-  sysctlPath,
 } from '../../kernel/sysctl.js'
 import { messageOf } from '../../lib/errors.js'
 
@@ -27,23 +27,22 @@ export interface IpvsParameters {
 }
 
 /**
- * Sets them; returns a line for each that could not be set and can be done without. Throws what the
- * file system throws for one that cannot.
+ * Sets them; the log has what each was before, and a warning for one that could not be set and can be
+ * done without. Throws what the file system throws for one that cannot.
  */
 export function setIpvsParameters(
   { strictArp, release, root = SYSCTL_ROOT }: IpvsParameters,
+  log: ParameterLog,
   files: KernelFiles = kernelFiles,
-): readonly string[] {
-  const problems: string[] = []
+): void {
   for (const { key, value, isRequired } of parameters(strictArp, release)) {
     try {
-      ensureKernelValue(files, sysctlPath(key, root), value)
+      ensureLogged(log, key, { files, root, value })
     } catch (error) {
       if (isRequired) throw error
-      problems.push(`${key} is not set to ${value}: ${messageOf(error)}`)
+      log.warn(`${key} is not set to ${value}: ${messageOf(error)}`)
     }
   }
-  return problems
 }
 
 function parameters(strictArp: boolean, release: string): readonly Parameter[] {

@@ -217,9 +217,7 @@ function makeProxier(context: NfqueueContext, parts: Parts): NfqueueProxier {
     metrics,
     iptablesVariant: kernel.iptablesVariant,
     localAddresses,
-    routeLoopback: loopbackRouter(config.nodeSetup.sysctlRoot, (message) => {
-      context.log.warn(message)
-    }),
+    routeLoopback: loopbackRouter(config.nodeSetup.sysctlRoot, context.log),
   })
 }
 

@@ -49,9 +49,7 @@ export function startNftables(context: ModeContext): RunningMode {
     clock,
     deleteStaleFlows: (family, snapshot) =>
       reconcileFlows({ netfilter, clock, metrics, keptFlows }, family, snapshot),
-    routeLoopback: snapshotLoopbackRouter(config, (message) => {
-      log.warn(message)
-    }),
+    routeLoopback: snapshotLoopbackRouter(config, log),
     warn: (message) => {
       log.warn(message)
     },

@@ -26,6 +26,16 @@ export interface ApiClientOptions {
   /** Requests a second, and at once (kube-proxy's --kube-api-qps, --kube-api-burst); 0: no limit. */
   readonly qps: number
   readonly burst: number
+  /** Told of every request once the head of its answer is there, or when there is none. */
+  readonly onAnswer?: (answer: ApiAnswer) => void
+}
+
+export interface ApiAnswer {
+  readonly method: string
+  readonly host: string
+  /** undefined: there was no answer. */
+  readonly status: number | undefined
+  readonly seconds: number
 }
 
 export interface ApiRequest {
@@ -64,7 +74,7 @@ export class ApiClient {
     const waitMs = this.#bucket.reserve()
     if (waitMs > 0) await sleep(waitMs, undefined, { signal: request.signal, ref: false })
     const credentials = await this.#options.access.credentials()
-    const response = await this.#respond(request, credentials)
+    const response = await this.#timed(request, credentials)
     const isZipped = response.headers['content-encoding'] === 'gzip'
     const body = isZipped ? response.pipe(createGunzip()) : response
     if (isZipped) response.on('error', (error) => body.destroy(error))
@@ -84,6 +94,24 @@ export class ApiClient {
   /** Ends every connection. Idempotent. */
   close(): void {
     this.#agent?.destroy()
+  }
+
+  async #timed(request: ApiRequest, credentials: Credentials): Promise<IncomingMessage> {
+    const startedMs = performance.now()
+    const tell = (status: number | undefined): void => {
+      const { method = 'GET' } = request
+      const seconds = (performance.now() - startedMs) / 1000
+      this.#options.onAnswer?.({ method, host: this.server, status, seconds })
+    }
+    try {
+      const response = await this.#respond(request, credentials)
+      tell(response.statusCode)
+      return response
+    } catch (error) {
+      // A request that we gave up says nothing of the server.
+      if (!request.signal.aborted) tell(undefined)
+      throw error
+    }
   }
 
   async #respond(request: ApiRequest, credentials: Credentials): Promise<IncomingMessage> {

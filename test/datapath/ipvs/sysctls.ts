@@ -20,10 +20,25 @@ function filesWith(values: Record<string, string>, missing: RegExp = /^$/) {
   }
 }
 
+function logWith() {
+  const changes: string[] = []
+  const warnings: string[] = []
+  return {
+    changes,
+    warnings,
+    info: (_: object, message: string) => changes.push(message),
+    warn: (message: string) => warnings.push(message),
+  }
+}
+
 t.test('what differs is written, where the root is', async (t) => {
   const files = filesWith({ '/host/sys/net/ipv4/ip_forward': '1' })
   const wanted = { strictArp: true, release: '6.1.0-18', root: '/host/sys' }
-  t.strictSame(setIpvsParameters(wanted, files), [])
+  const log = logWith()
+  setIpvsParameters(wanted, log, files)
+  t.strictSame(log.warnings, [])
+  t.equal(log.changes[0], 'net.ipv4.vs.conntrack is 1 now, was 0')
+  t.equal(log.changes.length, 5, 'of what is written only')
   t.strictSame(files.written, [
     '/host/sys/net/ipv4/vs/conntrack=1',
     '/host/sys/net/ipv4/vs/expire_nodest_conn=1',
@@ -36,7 +51,7 @@ t.test('what differs is written, where the root is', async (t) => {
 t.test('reuse is looked after in kernels that were slow with it', async (t) => {
   const isSet = (release: string) => {
     const files = filesWith({ '/proc/sys/net/ipv4/vs/conn_reuse_mode': '1' })
-    setIpvsParameters({ strictArp: false, release }, files)
+    setIpvsParameters({ strictArp: false, release }, logWith(), files)
     return files.written.includes('/proc/sys/net/ipv4/vs/conn_reuse_mode=0')
   }
   t.strictSame(['4.0.9', '4.1.0', '5.8.1', '5.9.0', '6.1.0'].map(isSet), [
@@ -50,8 +65,10 @@ t.test('reuse is looked after in kernels that were slow with it', async (t) => {
 
 t.test('what can be done without is a line, what cannot is an error', async (t) => {
   const wanted = { strictArp: false, release: '6.1.0' }
-  t.match(setIpvsParameters(wanted, filesWith({}, /expire_nodest/)), [
-    /^net.ipv4.vs.expire_nodest_conn is not set to 1: ENOENT/,
-  ])
-  t.throws(() => setIpvsParameters(wanted, filesWith({}, /vs.conntrack/)), /ENOENT/)
+  const log = logWith()
+  setIpvsParameters(wanted, log, filesWith({}, /expire_nodest/))
+  t.match(log.warnings, [/^net.ipv4.vs.expire_nodest_conn is not set to 1: ENOENT/])
+  t.throws(() => {
+    setIpvsParameters(wanted, log, filesWith({}, /vs.conntrack/))
+  }, /ENOENT/)
 })
