@@ -73,7 +73,8 @@ export function startProxy({ namespaces, node, folder }, { port, mode }) {
     child.stderr.on('data', (chunk) => {
       log = (log + chunk).slice(-20_000)
       failedSyncs += String(chunk).split('sync failed').length - 1
-      if (log.includes('in force')) resolve()
+      // Not the lines about failures: what was in force stays.
+      if (log.includes('"in force"')) resolve()
     })
     child.once('exit', () => reject(new Error(`the proxy ended: ${log}`)))
   })
