@@ -212,6 +212,43 @@ static napi_value pump_answer(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* pumpPick(pump, listener, verdicts, count) - for connections to come. */
+static napi_value pump_pick(napi_env env, napi_callback_info info) {
+  napi_value arguments[4];
+  struct ks_pump *pump = NULL;
+  void *verdicts = NULL;
+  uint32_t listener, count;
+  const char *step = "";
+  if (!ks_read_arguments(env, info, 4, arguments) || !read_pump(env, arguments[0], &pump))
+    return NULL;
+  if (napi_get_value_uint32(env, arguments[1], &listener) != napi_ok ||
+      napi_get_value_uint32(env, arguments[3], &count) != napi_ok) {
+    ks_throw_argument(env, "listener and count must be numbers");
+    return NULL;
+  }
+  if (!ks_read_array(env, arguments[2], napi_uint32_array, (size_t)count * KS_PUMP_VERDICT_WORDS,
+                     &verdicts))
+    return NULL;
+  int error = ks_pump_pick(pump, listener, verdicts, count, &step);
+  if (error)
+    ks_throw_errno(env, error, step);
+  return NULL;
+}
+
+/* pumpUnpick(pump, listener): number - how many were left. */
+static napi_value pump_unpick(napi_env env, napi_callback_info info) {
+  napi_value arguments[2], result = NULL;
+  struct ks_pump *pump = NULL;
+  uint32_t listener;
+  if (!ks_read_arguments(env, info, 2, arguments) || !read_pump(env, arguments[0], &pump))
+    return NULL;
+  if (napi_get_value_uint32(env, arguments[1], &listener) != napi_ok)
+    ks_throw_argument(env, "listener must be a number");
+  else
+    napi_create_uint32(env, ks_pump_unpick(pump, listener), &result);
+  return result;
+}
+
 /* pumpTimeouts(pump, idleMs, halfClosedMs) - of all connections, from now on. */
 static napi_value pump_timeouts(napi_env env, napi_callback_info info) {
   napi_value arguments[3];
@@ -251,6 +288,8 @@ napi_status ks_binding_pump(napi_env env, napi_value exports) {
       {"pumpUnlisten", NULL, pump_unlisten, NULL, NULL, NULL, attributes, NULL},
       {"pumpReceive", NULL, pump_receive, NULL, NULL, NULL, attributes, NULL},
       {"pumpAnswer", NULL, pump_answer, NULL, NULL, NULL, attributes, NULL},
+      {"pumpPick", NULL, pump_pick, NULL, NULL, NULL, attributes, NULL},
+      {"pumpUnpick", NULL, pump_unpick, NULL, NULL, NULL, attributes, NULL},
       {"pumpTimeouts", NULL, pump_timeouts, NULL, NULL, NULL, attributes, NULL},
       {"pumpCounters", NULL, pump_counters, NULL, NULL, NULL, attributes, NULL},
   };

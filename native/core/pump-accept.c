@@ -50,15 +50,19 @@ void ks_pump_set_paused(struct ks_pump *pump, bool is_paused) {
   pthread_mutex_unlock(&pump->listener_lock);
 }
 
-/* Makes a connection of an accepted descriptor. */
-static void take(struct ks_pump *pump, const struct ks_listener *listener, int fd,
-                 const struct sockaddr_storage *from) {
+/*
+ * Makes a connection of an accepted descriptor. Returns it when there was a verdict for it ahead: to be
+ * connected once the lock is free.
+ */
+static struct ks_connection *take(struct ks_pump *pump, struct ks_listener *listener, int fd,
+                                  const struct sockaddr_storage *from) {
   struct ks_connection *connection = ks_pump_take_slot(pump);
   const char *step;
+  bool is_low = true;
   if (connection == NULL) {
     ks_pump_add(pump, KS_PUMP_ACCEPTS_REFUSED, 1);
     reset(fd);
-    return;
+    return NULL;
   }
   memset(connection->sides, 0, sizeof(connection->sides));
   memset(connection->flows, 0, sizeof(connection->flows));
@@ -70,10 +74,15 @@ static void take(struct ks_pump *pump, const struct ks_listener *listener, int f
   connection->has_destination =
       listener->is_redirected &&
       ks_sock_original_destination(fd, listener->family, &connection->destination, &step) == 0;
+  connection->is_picked = ks_pump_take_pick(listener, &connection->target, &is_low);
+  const bool is_picked = connection->is_picked;
   pump->waiting++;
   ks_pump_add(pump, KS_PUMP_ACCEPTS, 1);
   ks_pump_add(pump, KS_PUMP_OPEN, 1);
-  ks_pump_publish(pump, connection, KS_PUMP_ACCEPTED, true);
+  if (is_picked)
+    ks_pump_add(pump, KS_PUMP_PICKS_USED, 1);
+  ks_pump_publish(pump, connection, KS_PUMP_ACCEPTED, is_low);
+  return is_picked ? connection : NULL;
 }
 
 /* Whether a failed accept means that the next one fails too. */
@@ -83,9 +92,10 @@ static bool is_exhausted(int error) {
 
 void ks_pump_accept(struct ks_pump *pump, uint32_t index) {
   int64_t resume_ms = 0;
+  struct ks_connection *picked[ACCEPTS];
+  int picked_count = 0;
   pthread_mutex_lock(&pump->listener_lock);
-  const struct ks_listener *listener =
-      index < pump->listener_count ? &pump->listeners[index] : NULL;
+  struct ks_listener *listener = index < pump->listener_count ? &pump->listeners[index] : NULL;
   for (int i = 0; i < ACCEPTS && listener != NULL && listener->fd >= 0; i++) {
     struct sockaddr_storage from;
     socklen_t length = sizeof(from);
@@ -96,7 +106,9 @@ void ks_pump_accept(struct ks_pump *pump, uint32_t index) {
     const int fd =
         accept4(listener->fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      take(pump, listener, fd, &from);
+      struct ks_connection *connection = take(pump, listener, fd, &from);
+      if (connection != NULL)
+        picked[picked_count++] = connection;
     } else if (is_exhausted(errno)) {
       resume_ms = pump->now_ms + PAUSE_MS;
       break;
@@ -105,6 +117,8 @@ void ks_pump_accept(struct ks_pump *pump, uint32_t index) {
     } /* Else this one connection failed before it was accepted (accept(2)). */
   }
   pthread_mutex_unlock(&pump->listener_lock);
+  for (int i = 0; i < picked_count; i++)
+    ks_pump_connect(pump, picked[i]);
   if (resume_ms != 0) {
     pump->resume_ms = resume_ms;
     ks_pump_set_paused(pump, true);
@@ -158,15 +172,23 @@ int ks_pump_listen(struct ks_pump *pump, int fd, enum ks_family family, int back
   return number;
 }
 
+struct ks_listener *ks_pump_listener(struct ks_pump *pump, uint32_t number) {
+  const uint32_t index = number % MAX_LISTENERS;
+  struct ks_listener *listener = index < pump->listener_count ? &pump->listeners[index] : NULL;
+  const bool is_it =
+      listener != NULL && listener->fd >= 0 && number_of(pump, listener) == number;
+  return is_it ? listener : NULL;
+}
+
 int ks_pump_unlisten(struct ks_pump *pump, uint32_t number, const char **step) {
   int error = -EBADF;
   *step = "close";
   pthread_mutex_lock(&pump->listener_lock);
-  const uint32_t index = number % MAX_LISTENERS;
-  struct ks_listener *listener = index < pump->listener_count ? &pump->listeners[index] : NULL;
-  if (listener != NULL && listener->fd >= 0 && number_of(pump, listener) == number) {
+  struct ks_listener *listener = ks_pump_listener(pump, number);
+  if (listener != NULL) {
     close(listener->fd);
     listener->fd = -1;
+    ks_pump_drop_picks(listener);
     error = 0;
   }
   pthread_mutex_unlock(&pump->listener_lock);

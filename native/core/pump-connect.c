@@ -8,6 +8,9 @@
 
 #include "pump-state.h"
 
+/* A connection that is as old has all its socket options; far less than the time of keep-alive. */
+enum { OPTIONS_MS = 10000 };
+
 static int64_t now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -39,8 +42,8 @@ static void failed(struct ks_pump *pump, struct ks_connection *connection, int e
 
 /* To the end of the patience, or of the time. */
 static void set_timer(struct ks_pump *pump, struct ks_connection *connection) {
-  const int64_t patient_ms = pump->now_ms + connection->patience_ms;
-  connection->connect_due_ms = pump->now_ms + connection->timeout_ms;
+  const int64_t patient_ms = pump->now_ms + connection->target.patience_ms;
+  connection->connect_due_ms = pump->now_ms + connection->target.timeout_ms;
   connection->was_silent = patient_ms >= connection->connect_due_ms;
   ks_wheel_set(&pump->connects, &connection->timer,
                connection->was_silent ? connection->connect_due_ms : patient_ms);
@@ -49,13 +52,14 @@ static void set_timer(struct ks_pump *pump, struct ks_connection *connection) {
 void ks_pump_connect(struct ks_pump *pump, struct ks_connection *connection) {
   const char *step;
   struct sockaddr_storage address;
+  const struct ks_target *target = &connection->target;
   struct ks_sock_options options = {
-      .family = connection->to.family,
-      .has_bind = connection->has_source,
-      .bind = connection->source,
-      .is_transparent = connection->has_source,
-      .reuse_address = connection->has_source,
-      .bind_no_port = connection->has_source,
+      .family = target->to.family,
+      .has_bind = target->has_source,
+      .bind = target->source,
+      .is_transparent = target->has_source,
+      .reuse_address = target->has_source,
+      .bind_no_port = target->has_source,
   };
   if (connection->sides[1].fd >= 0)
     close(connection->sides[1].fd); /* It was silent. */
@@ -65,8 +69,9 @@ void ks_pump_connect(struct ks_pump *pump, struct ks_connection *connection) {
   connection->started_us = now_us();
   const int fd = ks_sock_open(&options, &step);
   connection->sides[1] = (struct ks_side){.fd = fd < 0 ? -1 : fd};
-  int error = fd < 0 ? fd : ks_sock_keep_alive(fd, &step);
-  const socklen_t length = ks_sock_address(&connection->to, &address);
+  connection->has_options = false;
+  int error = fd < 0 ? fd : 0;
+  const socklen_t length = ks_sock_address(&target->to, &address);
   if (!error && connect(fd, (struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)
     error = -errno;
   if (!error)
@@ -83,9 +88,11 @@ static void join(struct ks_pump *pump, struct ks_connection *connection, uint32_
   connection->state = KS_CONNECTION_JOINED;
   connection->connect_us = (uint32_t)(now_us() - connection->started_us);
   connection->active_ms = pump->now_ms;
-  connection->awaits_byte = connection->first_byte_ms != 0;
+  connection->awaits_byte = connection->target.first_byte_ms != 0;
   connection->is_mute = false;
-  ks_wheel_set(&pump->idles, &connection->timer, pump->now_ms + pump->idle_ms);
+  const int64_t idle_ms = pump->idle_ms;
+  ks_wheel_set(&pump->idles, &connection->timer,
+               pump->now_ms + (idle_ms < OPTIONS_MS ? idle_ms : OPTIONS_MS));
   sides[1].can_write = true;
   sides[1].can_read = (events & (EPOLLIN | EPOLLRDHUP)) != 0;
   sides[1].has_hung_up = (events & EPOLLRDHUP) != 0;

@@ -82,8 +82,10 @@ void ks_pump_tell(struct ks_pump *pump) {
   const bool must_call = pump->first_event != NULL && !pump->is_told;
   pump->is_told |= must_call;
   pthread_mutex_unlock(&pump->lock);
-  if (must_call)
-    pump->options.on_events(pump->options.user);
+  if (!must_call)
+    return;
+  ks_pump_add(pump, KS_PUMP_HAND_OVERS, 1);
+  pump->options.on_events(pump->options.user);
 }
 
 static void put_address(uint32_t *words, const struct ks_address *address) {
@@ -98,6 +100,7 @@ static void write_record(const struct ks_connection *connection, uint32_t *recor
   record[KS_PUMP_FAMILY] = connection->client.family;
   put_address(&record[KS_PUMP_CLIENT], &connection->client);
   record[KS_PUMP_CLIENT_PORT] = connection->client.port;
+  record[KS_PUMP_IS_PICKED] = connection->is_picked;
   record[KS_PUMP_HAS_DESTINATION] = connection->has_destination;
   if (connection->has_destination) {
     put_address(&record[KS_PUMP_DESTINATION], &connection->destination);
@@ -141,33 +144,40 @@ static bool is_family(uint32_t family) {
   return family == KS_IPV4 || family == KS_IPV6;
 }
 
+bool ks_pump_is_connect(const uint32_t *words) {
+  return words[KS_PUMP_VERDICT] == KS_PUMP_CONNECT && is_family(words[KS_PUMP_TO_FAMILY]) &&
+         words[KS_PUMP_TO_PORT] <= UINT16_MAX;
+}
+
 static bool is_verdict(const struct ks_pump *pump, const uint32_t *words) {
   if (words[KS_PUMP_TO_SLOT] >= pump->slots)
     return false;
   if (words[KS_PUMP_VERDICT] == KS_PUMP_RESET || words[KS_PUMP_VERDICT] == KS_PUMP_WAIT)
     return true;
-  return words[KS_PUMP_VERDICT] == KS_PUMP_CONNECT && is_family(words[KS_PUMP_TO_FAMILY]) &&
-         words[KS_PUMP_TO_PORT] <= UINT16_MAX;
+  return ks_pump_is_connect(words);
+}
+
+void ks_pump_read_target(const uint32_t *words, struct ks_target *target) {
+  target->to.family = target->source.family =
+      words[KS_PUMP_TO_FAMILY] == KS_IPV6 ? KS_IPV6 : KS_IPV4;
+  memcpy(target->to.address, &words[KS_PUMP_TO], sizeof(target->to.address));
+  memcpy(target->source.address, &words[KS_PUMP_SOURCE], sizeof(target->source.address));
+  target->to.port = (uint16_t)words[KS_PUMP_TO_PORT];
+  target->source.port = 0;
+  target->has_source = words[KS_PUMP_HAS_SOURCE] != 0;
+  target->timeout_ms = words[KS_PUMP_TIMEOUT_MS];
+  target->patience_ms = words[KS_PUMP_PATIENCE_MS];
+  target->first_byte_ms = words[KS_PUMP_FIRST_BYTE_MS];
 }
 
 static void take_verdict(struct ks_pump *pump, const uint32_t *words) {
   struct ks_connection *connection = at_slot(pump, words[KS_PUMP_TO_SLOT]);
-  const enum ks_family family = words[KS_PUMP_TO_FAMILY] == KS_IPV6 ? KS_IPV6 : KS_IPV4;
   const bool is_first = connection->verdict == 0;
   if (connection->verdict == KS_PUMP_RESET)
     return; /* Nothing takes that back. */
   connection->verdict = words[KS_PUMP_VERDICT];
-  if (connection->verdict == KS_PUMP_CONNECT) {
-    connection->to.family = connection->source.family = family;
-    memcpy(connection->to.address, &words[KS_PUMP_TO], sizeof(connection->to.address));
-    memcpy(connection->source.address, &words[KS_PUMP_SOURCE], sizeof(connection->to.address));
-    connection->to.port = (uint16_t)words[KS_PUMP_TO_PORT];
-    connection->source.port = 0;
-    connection->has_source = words[KS_PUMP_HAS_SOURCE] != 0;
-    connection->timeout_ms = words[KS_PUMP_TIMEOUT_MS];
-    connection->patience_ms = words[KS_PUMP_PATIENCE_MS];
-    connection->first_byte_ms = words[KS_PUMP_FIRST_BYTE_MS];
-  }
+  if (connection->verdict == KS_PUMP_CONNECT)
+    ks_pump_read_target(words, &connection->target);
   if (!is_first)
     return;
   connection->next_command = NULL;

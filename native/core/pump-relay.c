@@ -43,6 +43,20 @@ static void give_pipe(struct ks_pump *pump, struct ks_flow *flow) {
   flow->pipe = NULL;
 }
 
+/*
+ * Of the endpoint's socket, when they begin to matter: without TCP_NODELAY a second small segment waits
+ * for the answer to the first (the client's inherits it from its listener). Most short connections have
+ * ended by then, with three system calls less. That keep-alive counts from the last segment, whenever it
+ * is set, is the kernel's rule. Failure: it works without them.
+ */
+static void set_options(struct ks_connection *connection) {
+  const char *step;
+  if (connection->has_options)
+    return;
+  connection->has_options = true;
+  ks_sock_keep_alive(connection->sides[1].fd, &step);
+}
+
 /* What the target did not take is kept until it does. */
 static bool keep_rest(struct ks_pump *pump, struct ks_flow *flow, size_t length, size_t sent) {
   flow->rest = malloc(length - sent);
@@ -73,6 +87,8 @@ static size_t copy(struct ks_pump *pump, struct ks_connection *connection, int f
     source->can_read = source->has_hung_up;
   else
     flow->is_bulk = pump->options.uses_splice;
+  if (from == 0 && flow->bytes > 0)
+    set_options(connection);
   flow->bytes += received;
   ks_pump_add(pump, KS_PUMP_BYTES_COPIED, length);
   ssize_t sent = send(target->fd, pump->buffer, received, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -96,6 +112,7 @@ static size_t splice_in(struct ks_pump *pump, struct ks_connection *connection, 
   const ssize_t length = splice(source->fd, NULL, flow->pipe->write_fd, NULL, flow->pipe->capacity,
                                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   if (length > 0) {
+    set_options(connection);
     flow->held = (uint32_t)length;
     flow->bytes += (uint64_t)length;
     flow->is_bulk = length >= BULK_BYTES;
@@ -205,13 +222,13 @@ static void watch_first_byte(struct ks_pump *pump, struct ks_connection *connect
   } else if (connection->flows[0].bytes > 0 && !connection->is_mute &&
              !ks_timer_is_set(&connection->first_byte)) {
     ks_wheel_set(&pump->first_bytes, &connection->first_byte,
-                 pump->now_ms + connection->first_byte_ms);
+                 pump->now_ms + connection->target.first_byte_ms);
   }
 }
 
 void ks_pump_first_byte_timeout(struct ks_pump *pump, struct ks_connection *connection) {
   /* A client that is still sending has no answer to expect: what came last counts. */
-  const int64_t due_ms = connection->active_ms + connection->first_byte_ms;
+  const int64_t due_ms = connection->active_ms + connection->target.first_byte_ms;
   if (due_ms > pump->now_ms) {
     ks_wheel_set(&pump->first_bytes, &connection->first_byte, due_ms);
     return;
@@ -276,6 +293,7 @@ void ks_pump_idle_timeout(struct ks_pump *pump, struct ks_connection *connection
   const bool is_half_closed = flows[0].is_passed || flows[1].is_passed;
   const int64_t limit_ms = is_half_closed ? pump->half_closed_ms : pump->idle_ms;
   const int64_t due_ms = connection->active_ms + limit_ms;
+  set_options(connection);
   if (due_ms > pump->now_ms)
     ks_wheel_set(&pump->idles, &connection->timer, due_ms);
   else

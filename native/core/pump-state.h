@@ -53,6 +53,13 @@ struct ks_flow {
   bool is_passed; /* and sent on */
 };
 
+/* Where a connection is to go, as the holder has said. */
+struct ks_target {
+  struct ks_address to, source;
+  bool has_source;
+  uint32_t timeout_ms, patience_ms, first_byte_ms;
+};
+
 struct ks_connection {
   uint32_t slot;
   /* The pump's thread: */
@@ -65,6 +72,7 @@ struct ks_connection {
   int64_t started_us; /* of the connect */
   int64_t connect_due_ms;
   bool was_silent;
+  bool has_options; /* the endpoint's socket: without delay, kept alive */
   uint32_t late_events; /* of epoll, while it is silent */
   /* Joined, and the endpoint has said nothing yet: the timer runs from the client's first byte on. */
   bool awaits_byte, is_mute;
@@ -80,14 +88,16 @@ struct ks_connection {
   int error;
   enum ks_pump_end end;
   bool is_released; /* CLOSED was received, a verdict is still in the list */
-  bool has_destination, has_source;
-  uint32_t timeout_ms, patience_ms, first_byte_ms;
+  bool has_destination, is_picked;
   struct ks_address client, destination; /* set before ACCEPTED */
-  struct ks_address to, source;          /* of the verdict */
+  struct ks_target target;               /* of the verdict */
 };
 
 struct ks_listener {
   int fd; /* -1: free */
+  struct ks_target *picks; /* from first_pick on; NULL: there were none yet */
+  uint32_t first_pick, pick_count;
+  uint32_t low_picks; /* so many left are few */
   enum ks_family family;
   bool is_redirected;
   uint32_t generation; /* of its place in the table */
@@ -150,7 +160,19 @@ void ks_pump_wakes_up(struct ks_pump *pump);
 /* Calls on_events if it is time. */
 void ks_pump_tell(struct ks_pump *pump);
 
+void ks_pump_read_target(const uint32_t *words, struct ks_target *target);
+bool ks_pump_is_connect(const uint32_t *words);
+
+/* pump-picks.c: verdicts given ahead; under the listener lock. */
+
+/* The next one; false: there is none. `*is_low`: the holder is to be asked for more. */
+bool ks_pump_take_pick(struct ks_listener *listener, struct ks_target *target, bool *is_low);
+void ks_pump_drop_picks(struct ks_listener *listener);
+
 /* pump-accept.c */
+
+/* Under the listener lock; NULL: there is none of that number. */
+struct ks_listener *ks_pump_listener(struct ks_pump *pump, uint32_t number);
 
 /* Listens to all listeners again, or to none of them. */
 void ks_pump_set_paused(struct ks_pump *pump, bool is_paused);
@@ -168,7 +190,7 @@ uint64_t ks_pump_event_key(const struct ks_connection *connection, int side);
 
 /* pump-relay.c */
 
-/* Moves what can be moved. */
+/* Moves what can be moved. The first send to the endpoint needs no socket options: see set_options. */
 void ks_pump_relay(struct ks_pump *pump, struct ks_connection *connection);
 void ks_pump_idle_timeout(struct ks_pump *pump, struct ks_connection *connection);
 void ks_pump_first_byte_timeout(struct ks_pump *pump, struct ks_connection *connection);

@@ -180,6 +180,8 @@ static void free_pump(struct ks_pump *pump) {
     close(pump->epoll_fd);
   pthread_mutex_destroy(&pump->lock);
   pthread_mutex_destroy(&pump->listener_lock);
+  for (uint32_t i = 0; i < pump->listener_count; i++)
+    ks_pump_drop_picks(&pump->listeners[i]);
   free(pump->listeners);
   free(pump->chunks);
   free(pump->buffer);

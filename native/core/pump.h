@@ -69,7 +69,8 @@ enum ks_pump_word {
   KS_PUMP_END,            /* of CLOSED */
   KS_PUMP_BYTES_UP,       /* of CLOSED, from the client; low word, high word */
   KS_PUMP_BYTES_DOWN = KS_PUMP_BYTES_UP + 2,
-  KS_PUMP_RECORD_WORDS = KS_PUMP_BYTES_DOWN + 2
+  KS_PUMP_IS_PICKED = KS_PUMP_BYTES_DOWN + 2, /* connected by a verdict given ahead */
+  KS_PUMP_RECORD_WORDS
 };
 
 enum ks_pump_end {
@@ -108,6 +109,8 @@ enum ks_pump_counter {
   KS_PUMP_BYTES_COPIED,      /* by recv and send */
   KS_PUMP_PIPES,             /* that exist */
   KS_PUMP_PIPES_MISSED,      /* times that none was left, so that bytes were copied */
+  KS_PUMP_HAND_OVERS,        /* times that on_events was called */
+  KS_PUMP_PICKS_USED,        /* connections that a verdict given ahead was there for */
   KS_PUMP_COUNTERS
 };
 
@@ -137,6 +140,19 @@ uint32_t ks_pump_receive(struct ks_pump *pump, uint32_t *records, uint32_t capac
  */
 int ks_pump_answer(struct ks_pump *pump, const uint32_t *verdicts, uint32_t count,
                    const char **step);
+
+/*
+ * Verdicts given ahead: as long as there are some the next connections of the listener are connected
+ * at once, in their order, and the holder is told some milliseconds later, or when half of them are
+ * used. They are added to those that are left; KS_PUMP_TO_SLOT is not read, and each is
+ * KS_PUMP_CONNECT. -EBADF: there is no such listener; -EINVAL: none was taken.
+ */
+enum { KS_PUMP_MAX_PICKS = 1024 };
+int ks_pump_pick(struct ks_pump *pump, uint32_t listener, const uint32_t *verdicts, uint32_t count,
+                 const char **step);
+
+/* Takes back those that were not used; returns how many, the last ones that were given. */
+uint32_t ks_pump_unpick(struct ks_pump *pump, uint32_t listener);
 
 /* From now on; both sides are closed when no byte came for that long. */
 void ks_pump_set_timeouts(struct ks_pump *pump, uint32_t idle_ms, uint32_t half_closed_ms);

@@ -643,7 +643,108 @@ static void a_verdict_that_is_none_is_refused(void) {
   close_pump(&it);
 }
 
+static void pick(struct pump *it, const struct sockaddr_in *to, uint32_t count) {
+  const char *step = NULL;
+  uint32_t words[4 * KS_PUMP_VERDICT_WORDS] = {0};
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t *verdict = words + (size_t)i * KS_PUMP_VERDICT_WORDS;
+    verdict[KS_PUMP_VERDICT] = KS_PUMP_CONNECT;
+    verdict[KS_PUMP_TO_FAMILY] = KS_IPV4;
+    verdict[KS_PUMP_TO] = to[i].sin_addr.s_addr;
+    verdict[KS_PUMP_TO_PORT] = ntohs(to[i].sin_port);
+    verdict[KS_PUMP_TIMEOUT_MS] = verdict[KS_PUMP_PATIENCE_MS] = PATIENCE_MS;
+  }
+  CHECK(ks_pump_pick(it->pump, (uint32_t)it->listener, words, count, &step) == 0);
+}
+
+/* Connected without a word from the holder, in the order of the picks, which may be taken back. */
+static void picks_are_used_in_their_order(void) {
+  struct pump it;
+  struct sockaddr_in to[4];
+  uint32_t record[KS_PUMP_RECORD_WORDS];
+  uint64_t counters[KS_PUMP_COUNTERS];
+  int listeners[4], clients[4];
+  open_pump(&it, USUAL);
+  for (int i = 0; i < 4; i++)
+    listeners[i] = endpoint_socket(&to[i], 8);
+  pick(&it, to, 2);
+  pick(&it, to + 2, 2);
+  for (int i = 0; i < 3; i++) {
+    clients[i] = connected_to(&it.address);
+    int endpoint = accepted_from(listeners[i]);
+    say(clients[i], endpoint, "picked");
+    close(endpoint);
+    expect_end(clients[i]);
+    close(clients[i]);
+  }
+  for (int closed = 0; closed < 3;) {
+    receive(&it, record);
+    CHECK(record[KS_PUMP_IS_PICKED] == 1);
+    closed += (record[KS_PUMP_EVENTS] & KS_PUMP_CLOSED) != 0;
+  }
+  CHECK(ks_pump_unpick(it.pump, (uint32_t)it.listener) == 1);
+  CHECK(ks_pump_unpick(it.pump, (uint32_t)it.listener) == 0);
+  clients[3] = connected_to(&it.address);
+  const uint32_t slot = expect_accepted(&it);
+  answer(&it, slot, KS_PUMP_CONNECT, &to[3], PATIENCE_MS);
+  close(accepted_from(listeners[3]));
+  expect_end(clients[3]);
+  ks_pump_count(it.pump, counters);
+  CHECK(counters[KS_PUMP_PICKS_USED] == 3 && counters[KS_PUMP_HAND_OVERS] >= 2);
+  close(clients[3]);
+  close_pump(&it);
+  for (int i = 0; i < 4; i++)
+    close(listeners[i]);
+}
+
+/* Whoever has nobody at its pick is told as if it had been picked just now. */
+static void a_pick_that_fails_is_asked_about(void) {
+  struct pump it;
+  struct sockaddr_in gone, to;
+  uint32_t record[KS_PUMP_RECORD_WORDS], seen = 0;
+  open_pump(&it, USUAL);
+  close(bound_socket(&gone));
+  int listener = endpoint_socket(&to, 8);
+  pick(&it, &gone, 1);
+  int client = connected_to(&it.address);
+  while ((seen & KS_PUMP_FAILED) == 0) {
+    receive(&it, record);
+    seen |= record[KS_PUMP_EVENTS];
+  }
+  CHECK(seen == (KS_PUMP_ACCEPTED | KS_PUMP_FAILED) && record[KS_PUMP_ERRNO] == ECONNREFUSED);
+  answer(&it, record[KS_PUMP_SLOT], KS_PUMP_CONNECT, &to, PATIENCE_MS);
+  int endpoint = accepted_from(listener);
+  say(endpoint, client, "after all");
+  close(listener);
+  close(endpoint);
+  close(client);
+  close_pump(&it);
+}
+
+static void a_pick_that_is_none_is_refused(void) {
+  struct pump it;
+  const char *step = NULL;
+  static uint32_t words[(KS_PUMP_MAX_PICKS + 1) * KS_PUMP_VERDICT_WORDS];
+  open_pump(&it, USUAL);
+  const uint32_t listener = (uint32_t)it.listener;
+  CHECK(ks_pump_pick(it.pump, listener, words, 1, &step) == -EINVAL);
+  for (int i = 0; i <= KS_PUMP_MAX_PICKS; i++) {
+    words[i * KS_PUMP_VERDICT_WORDS + KS_PUMP_VERDICT] = KS_PUMP_CONNECT;
+    words[i * KS_PUMP_VERDICT_WORDS + KS_PUMP_TO_FAMILY] = KS_IPV4;
+  }
+  CHECK(ks_pump_pick(it.pump, listener, words, KS_PUMP_MAX_PICKS + 1, &step) == -EINVAL);
+  CHECK(ks_pump_pick(it.pump, listener, words, KS_PUMP_MAX_PICKS, &step) == 0);
+  CHECK(ks_pump_pick(it.pump, listener, words, 1, &step) == -EINVAL);
+  CHECK(ks_pump_pick(it.pump, listener + 1, words, 1, &step) == -EBADF);
+  CHECK(ks_pump_unlisten(it.pump, listener, &step) == 0);
+  CHECK(ks_pump_unpick(it.pump, listener) == 0);
+  close_pump(&it);
+}
+
 int main(void) {
+  picks_are_used_in_their_order();
+  a_pick_that_fails_is_asked_about();
+  a_pick_that_is_none_is_refused();
   messages_go_both_ways_and_ends_are_passed_on();
   for (int direction = 0; direction < 2; direction++) {
     bulk_arrives_whole(true, 64, direction);

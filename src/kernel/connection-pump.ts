@@ -51,6 +51,8 @@ export interface PumpEvents {
     client: SocketAddressArg,
     destination: SocketAddressArg | undefined,
   ): void
+  /** Its connect is under way already, by the pick that was next. */
+  acceptedPicked(slot: number, listener: number, client: SocketAddressArg): void
   /** The endpoint has accepted, after this long. */
   connected(slot: number, connectMs: number): void
   /** It has not; wants `connect` or `reset`. */
@@ -65,6 +67,8 @@ export interface PumpEvents {
   mute(slot: number): void
   /** Bytes: of the client, and of the endpoint. */
   closed(slot: number, end: PumpEnd, bytesUp: number, bytesDown: number): void
+  /** All that had happened was told. */
+  batchSeen(): void
 }
 
 export type PumpCounters = Readonly<Record<(typeof PUMP_COUNTERS)[number], number>>
@@ -74,6 +78,10 @@ export interface Pump {
   listen(fd: number, family: IpFamily, options: { backlog: number; redirected: boolean }): number
   unlisten(listener: number): void
   connect(slot: number, target: PumpTarget): void
+  /** Where the next connections of a listener go, after those that it has been told of. */
+  pick(listener: number, targets: readonly PumpTarget[]): void
+  /** Takes back what was not used of it, the last ones; returns how many. */
+  unpick(listener: number): number
   /** The silent connect gets the time that is left. */
   wait(slot: number): void
   /** Both sides get an RST; `closed` follows. */
@@ -119,21 +127,24 @@ export class ConnectionPump implements Pump {
     if (!this.#isClosed) this.#addon.pumpUnlisten(this.#handle, listener)
   }
 
-  connect(
-    slot: number,
-    { family, address, port, source, timeoutMs, patienceMs, firstByteMs }: PumpTarget,
-  ): void {
-    const at = this.#nextVerdict(slot, PumpVerdict.connect)
-    const words = this.#verdicts
-    words[at + PumpVerdictWord.family] = family === 'IPv4' ? 4 : 6
-    words.set(address, at + PumpVerdictWord.address)
-    words[at + PumpVerdictWord.port] = port
-    words[at + PumpVerdictWord.timeoutMs] = timeoutMs
-    words[at + PumpVerdictWord.patienceMs] = patienceMs
-    words[at + PumpVerdictWord.firstByteMs] = firstByteMs
-    words[at + PumpVerdictWord.hasSource] = source === undefined ? 0 : 1
-    if (source !== undefined) words.set(source, at + PumpVerdictWord.source)
+  connect(slot: number, target: PumpTarget): void {
+    putTarget(this.#verdicts, this.#nextVerdict(slot, PumpVerdict.connect), target)
     if (!this.#isReceiving) this.#flush()
+  }
+
+  pick(listener: number, targets: readonly PumpTarget[]): void {
+    if (this.#isClosed) return
+    const words = new Uint32Array(targets.length * PUMP_VERDICT_WORDS)
+    for (const [i, target] of targets.entries()) {
+      const at = i * PUMP_VERDICT_WORDS
+      words[at + PumpVerdictWord.verdict] = PumpVerdict.connect
+      putTarget(words, at, target)
+    }
+    this.#addon.pumpPick(this.#handle, listener, words, targets.length)
+  }
+
+  unpick(listener: number): number {
+    return this.#isClosed ? 0 : this.#addon.pumpUnpick(this.#handle, listener)
   }
 
   wait(slot: number): void {
@@ -186,6 +197,10 @@ export class ConnectionPump implements Pump {
         this.#flush()
         if (count < BATCH) break
       }
+      if (!this.#isClosed) {
+        this.#events.batchSeen()
+        this.#flush()
+      }
     } finally {
       this.#isReceiving = false
     }
@@ -230,6 +245,23 @@ export class ConnectionPump implements Pump {
           port: words[at + PumpWord.destinationPort] ?? 0,
         }
       : undefined
-    this.#events.accepted(slot, words[at + PumpWord.listener] ?? 0, client, destination)
+    const listener = words[at + PumpWord.listener] ?? 0
+    if (words[at + PumpWord.isPicked] === 1) this.#events.acceptedPicked(slot, listener, client)
+    else this.#events.accepted(slot, listener, client, destination)
   }
+}
+
+function putTarget(
+  words: Uint32Array,
+  at: number,
+  { family, address, port, source, timeoutMs, patienceMs, firstByteMs }: PumpTarget,
+): void {
+  words[at + PumpVerdictWord.family] = family === 'IPv4' ? 4 : 6
+  words.set(address, at + PumpVerdictWord.address)
+  words[at + PumpVerdictWord.port] = port
+  words[at + PumpVerdictWord.timeoutMs] = timeoutMs
+  words[at + PumpVerdictWord.patienceMs] = patienceMs
+  words[at + PumpVerdictWord.firstByteMs] = firstByteMs
+  words[at + PumpVerdictWord.hasSource] = source === undefined ? 0 : 1
+  if (source !== undefined) words.set(source, at + PumpVerdictWord.source)
 }

@@ -42,6 +42,13 @@ export interface PumpAddon {
   pumpReceive(pump: PumpHandle, records: Uint32Array): number
   /** Takes `count` verdicts of PUMP_VERDICT_WORDS words. */
   pumpAnswer(pump: PumpHandle, verdicts: Uint32Array, count: number): void
+  /**
+   * Takes `count` verdicts for connections of a listener that are yet to come, after those that it has.
+   * Throws EBADF when there is no such listener, EINVAL when they are too many.
+   */
+  pumpPick(pump: PumpHandle, listener: number, verdicts: Uint32Array, count: number): void
+  /** Takes those back that were not used; returns how many. */
+  pumpUnpick(pump: PumpHandle, listener: number): number
   /** Both sides of a connection without a byte for that long are closed. */
   pumpTimeouts(pump: PumpHandle, idleMs: number, halfClosedMs: number): void
   /** Fills `counters`, PUMP_COUNTERS of them. */

@@ -32,9 +32,10 @@ export const PumpWord = {
   /** Low word, high word. */
   bytesUp: 18,
   bytesDown: 20,
+  isPicked: 22,
 } as const
 
-export const PUMP_RECORD_WORDS = 22
+export const PUMP_RECORD_WORDS = 23
 
 export const PumpVerdict = { connect: 1, reset: 2, wait: 3 } as const
 
@@ -67,4 +68,6 @@ export const PUMP_COUNTERS = [
   'bytesCopied',
   'pipes',
   'pipesMissed',
+  'handOvers',
+  'picksUsed',
 ] as const

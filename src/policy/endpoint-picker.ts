@@ -249,6 +249,18 @@ export class EndpointPicker {
     return balancer.pick(context, tried) ?? 'exhausted'
   }
 
+  /**
+   * The endpoint of a connection that is yet to come, whoever its client will be: as good a pick as one
+   * made when it comes, until the Service port changes or an endpoint fails. Undefined: the client or the
+   * moment matters.
+   */
+  pickAhead(connection: NewConnection): Endpoint | undefined {
+    const entry = this.#entry(connection.servicePortId)
+    if (entry === undefined || !canPickAhead(entry, connection.kind)) return undefined
+    const endpoint = this.choose(connection, [])
+    return typeof endpoint === 'string' ? undefined : endpoint
+  }
+
   /** What is known of a connection's pick beforehand; asking changes nothing. */
   foresee(connection: NewConnection): Foreseen {
     const entry = this.#entry(connection.servicePortId)
@@ -468,6 +480,22 @@ export class EndpointPicker {
     cluster.setEndpoints(state.cluster, states)
     local.setEndpoints(state.local, states)
   }
+}
+
+/** Go neither by the client nor by what is open. */
+const BLIND_BALANCERS: ReadonlySet<string> = new Set(['round-robin', 'weighted-round-robin'])
+
+function canPickAhead(entry: Entry, kind: VipKind): boolean {
+  const { state, settings, slowStart, failing, patience, firstBytes } = entry
+  const { servicePort } = state
+  const { affinityTimeoutSeconds, internalPolicyLocal, externalPolicyLocal } = servicePort
+  if (!BLIND_BALANCERS.has(settings.name) || affinityTimeoutSeconds !== undefined) return false
+  if (slowStart.isWarming || failing.isEjecting) return false
+  // Who is ejected by its first byte is known only after the connections that came meanwhile.
+  if (firstBytes.timeoutMs !== 0) return false
+  if (kind !== 'cluster-ip' && externalPolicyLocal) return false
+  const endpoints = kind === 'cluster-ip' && internalPolicyLocal ? state.local : state.cluster
+  return patience.knowsAll(endpoints)
 }
 
 function findUntried(

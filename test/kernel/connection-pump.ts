@@ -21,6 +21,9 @@ class Recorder implements PumpEvents {
   accepted(...args: unknown[]): void {
     this.#record('accepted', args)
   }
+  acceptedPicked(...args: unknown[]): void {
+    this.#record('acceptedPicked', args)
+  }
   connected(...args: unknown[]): void {
     this.#record('connected', args)
   }
@@ -41,6 +44,9 @@ class Recorder implements PumpEvents {
   }
   closed(...args: unknown[]): void {
     this.#record('closed', args)
+  }
+  batchSeen(): void {
+    // Not of interest here.
   }
 
   async next(name: string): Promise<readonly unknown[]> {
@@ -135,6 +141,25 @@ for (const family of ['IPv4', 'IPv6'] as const) {
     t.same([open, accepts, bytesCopied + bytesSpliced], [0, 2, 800_000])
   })
 }
+
+t.test('connects by picks that it was given ahead', async (t) => {
+  const { events, pump, listener, host, port } = startPump(t)
+  const named = await startServer(t, host, (socket) => socket.end('here'))
+  pump.pick(listener, [target(named), target(named)])
+  const client = connect(port, host)
+  t.equal(String((await once(client, 'data'))[0]), 'here')
+  client.end()
+  const [slot] = await events.next('acceptedPicked')
+  t.equal((await events.next('connected'))[0], slot)
+  t.same(await events.next('closed'), [slot, 'closed', 0, 4])
+  t.equal(pump.counters().picksUsed, 1)
+  t.equal(pump.unpick(listener), 1)
+  connect(port, host).on('error', () => undefined)
+  await events.next('accepted')
+  pump.close()
+  pump.pick(listener, [target(named)])
+  t.equal(pump.unpick(listener), 0)
+})
 
 t.test('says why a connect failed, and tries again', async (t) => {
   const { events, pump, host, port } = startPump(t)

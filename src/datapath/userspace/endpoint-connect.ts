@@ -102,6 +102,11 @@ export class EndpointConnect implements DialEvents {
     this.#try(this.#pick())
   }
 
+  /** The first try is under way already, to an endpoint that was picked ahead. */
+  startedAt(endpoint: Endpoint): void {
+    this.#take(endpoint)
+  }
+
   /**
    * The endpoint reset the connection before a byte went either way: as good as refused. Goes on with
    * the next endpoint and calls `done` once more.
@@ -170,9 +175,7 @@ export class EndpointConnect implements DialEvents {
     }
     const { endpoint } = pick
     const { servicePortId } = this.#connection
-    this.#tried.push(endpoint)
-    picker.opened(servicePortId, endpoint)
-    this.#connecting = endpoint
+    this.#take(endpoint)
     const patienceMs = Math.ceil(picker.patienceMs(servicePortId, endpoint) ?? timeoutMs)
     try {
       const times = { timeoutMs, patienceMs, firstByteMs: this.#firstByteMs() }
@@ -180,6 +183,12 @@ export class EndpointConnect implements DialEvents {
     } catch (error) {
       this.#failed(endpoint, errnoNameOf(error))
     }
+  }
+
+  #take(endpoint: Endpoint): void {
+    this.#tried.push(endpoint)
+    this.#services.picker.opened(this.#connection.servicePortId, endpoint)
+    this.#connecting = endpoint
   }
 
   #failed(endpoint: Endpoint, errnoName: string): void {

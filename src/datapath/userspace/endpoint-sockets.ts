@@ -29,6 +29,11 @@ export class EndpointSockets {
     this.#options = options
   }
 
+  /** Whether some endpoints see the client's address. */
+  get keepsClientAddress(): boolean {
+    return this.#options.keepsClientAddress
+  }
+
   /** A TCP socket that is connecting; failure is its 'error' event. Throws KernelError. */
   readonly connectTcp = (endpoint: Endpoint, connection: NewConnection): Socket => {
     const source = this.sourceFor(endpoint, connection)

@@ -150,6 +150,10 @@ export class NetRelay implements TcpRelay {
     endpointConnect.start()
   }
 
+  repick(): void {
+    // Each is picked when it comes.
+  }
+
   openNow(): () => number {
     const then = [...this.#clients.keys()]
     return () => then.filter((client) => this.#clients.has(client)).length

@@ -21,6 +21,7 @@ export type ServesClient = (
 
 export interface PumpListenerOptions {
   readonly pump: Pump
+  readonly onClosed?: (listener: number) => void
   /** By the pump's number of the listener. An open listener has its entry here. */
   readonly open: Map<number, ServesClient>
   readonly serves: ServesClient
@@ -60,6 +61,7 @@ class PumpListener {
     if (socket === undefined) return
     this.#options.pump.unlisten(socket.listener)
     this.#options.open.delete(socket.listener)
+    this.#options.onClosed?.(socket.listener)
   }
 }
 

@@ -61,8 +61,10 @@ export class PumpedConnection implements Dialer {
     return this.#endpoint?.id
   }
 
-  start(): void {
-    this.#connect.start()
+  /** @param picked where its first connect is under way; undefined: it has none yet */
+  start(picked: Endpoint | undefined): void {
+    if (picked === undefined) this.#connect.start()
+    else this.#connect.startedAt(picked)
   }
 
   connected(connectMs: number): void {

@@ -37,6 +37,7 @@ export function createTcpRelay(
     return new PumpRelay(options, {
       start: (events) => new ConnectionPump(pump, events),
       sourceFor: sockets.sourceFor,
+      hidesClients: !sockets.keepsClientAddress,
     })
   } catch (error) {
     warn(`userspace relay: ${name} cannot be used: ${messageOf(error)}; using Node's own sockets`)

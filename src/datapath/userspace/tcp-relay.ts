@@ -29,7 +29,10 @@ export interface TcpRelayOptions {
   readonly halfClosedMs: number
 }
 
-export type ServedVip = Pick<PlannedVip, 'servicePortId' | 'kind' | 'address' | 'port'>
+export type ServedVip = Pick<
+  PlannedVip,
+  'servicePortId' | 'kind' | 'address' | 'port' | 'allowedSources'
+>
 
 /** The VIP as it is served now; undefined when not for this client. */
 export type ServesVip = (clientIp: string) => ServedVip | undefined
@@ -62,6 +65,11 @@ export interface TcpRelay {
   resetEndpoint(servicePortId: string, endpointId: string): void
   /** Those of one client of a Service port, at most MAX_RELAYED. O(n). */
   connectionsOf(client: RelayedClient): RelayedConnection[]
+  /**
+   * Endpoints have changed, or with `all` what they are chosen by: connections that come from here on
+   * have none that was picked before.
+   */
+  repick(which: 'changed' | 'all'): void
   /** Resets every connection and gives up what the relay holds. Idempotent. */
   close(): void
 }

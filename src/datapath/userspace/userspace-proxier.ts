@@ -164,6 +164,7 @@ export class UserspaceProxier implements Datapath {
     const plan = planVips(snapshot, { ...config, localAddresses })
     // Endpoints first: the moment a listener opens, it knows where to send.
     picker.update(snapshot)
+    this.#tcpRelay.repick('changed')
     const own = new Set(localAddresses.map(({ address }) => address))
     for (const vip of plan.vips.values()) own.add(vip.address)
     this.#clientSource.update(own, podRanges(snapshot.node, config))
@@ -188,6 +189,7 @@ export class UserspaceProxier implements Datapath {
   reconfigure(): void {
     this.#options.picker.reconfigure()
     this.#udpRelay.reconfigure()
+    this.#tcpRelay.repick('all')
   }
 
   replacePlugin(plugin: BalancerPlugin): void {

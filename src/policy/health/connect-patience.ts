@@ -37,6 +37,13 @@ export class ConnectPatience {
       : Math.ceil(Math.max(this.leastMs, slowestMs * FACTOR))
   }
 
+  /** Whether something can be said of each, or never of any. */
+  knowsAll(endpoints: readonly Endpoint[]): boolean {
+    if (this.leastMs === 0) return true
+    if (this.#slowestMs.size < endpoints.length) return false
+    return endpoints.every(({ id }) => this.#slowestMs.has(id))
+  }
+
   /** Forgets endpoints that are no longer there. */
   retain(endpoints: readonly Endpoint[]): void {
     if (this.#slowestMs.size === 0) return

@@ -29,6 +29,7 @@ const VIP: PlannedVip = {
   allowedSources: 'all',
 }
 const LISTENER = 7
+const NONE_AHEAD = { handOvers: 0, picksUsed: 0 }
 const CLIENT = { address: '10.0.1.2', port: 40_000 }
 
 /** Checks, as the real one does, that only a connection that waits for a verdict gets one. */
@@ -66,12 +67,20 @@ class FakePump implements Pump {
     if (!this.waiting.delete(slot)) throw new Error(`slot ${slot} does not wait`)
     this.log.push(`wait ${slot}`)
   }
+  /** Ports of endpoints picked ahead. */
+  readonly ahead: number[] = []
+  pick(_listener: number, targets: readonly PumpTarget[]): void {
+    this.ahead.push(...targets.map(({ port }) => port))
+  }
+  unpick(): number {
+    return this.ahead.splice(0).length
+  }
   setTimeouts(idleMs: number, halfClosedMs: number): void {
     this.log.push(`timeouts ${idleMs} ${halfClosedMs}`)
   }
   counters() {
     const none = { open: 0, accepts: 0, acceptsRefused: 0, acceptPauses: 0 }
-    return { ...none, bytesSpliced: 0, bytesCopied: 0, pipes: 0, pipesMissed: 3 }
+    return { ...none, bytesSpliced: 0, bytesCopied: 0, pipes: 0, pipesMissed: 3, ...NONE_AHEAD }
   }
   close(): void {
     this.isClosed = true
@@ -80,6 +89,12 @@ class FakePump implements Pump {
   accept(slot: number, listener = LISTENER): void {
     this.waiting.add(slot)
     this.events?.accepted(slot, listener, CLIENT, undefined)
+  }
+  /** By the pick that is next. */
+  acceptPicked(slot: number): number | undefined {
+    const port = this.ahead.shift()
+    this.events?.acceptedPicked(slot, LISTENER, CLIENT)
+    return port
   }
   fail(slot: number, errnoName: string): void {
     this.waiting.add(slot)
@@ -98,13 +113,19 @@ class FakePump implements Pump {
   }
 }
 
-/** Picks the first endpoint that was not tried; writes down what it is told. */
+/** What the picker was told, and the Service port as it has it. */
+class Picked extends Array<string> {
+  state: object = {}
+}
+
+/** Picks the first endpoint that was not tried, ahead all in turn; writes down what it is told. */
 function fakePicker(
   endpoints: readonly Endpoint[],
-  log: string[],
+  log: Picked,
   patienceMs: number | undefined,
   firstByteMs: number,
 ): EndpointPicker {
+  let turn = 0
   const picker = {
     pick: (_connection: NewConnection, tried: readonly Endpoint[]) => {
       const found = endpoints.find((one) => !tried.includes(one))
@@ -112,6 +133,8 @@ function fakePicker(
         ? { verdict: 'exhausted' }
         : { verdict: 'endpoint', endpoint: found }
     },
+    pickAhead: () => endpoints[turn++ % endpoints.length],
+    stateOf: () => log.state,
     opened: (_id: string, { port }: Endpoint) => log.push(`opened ${port}`),
     closed: (_id: string, { port }: Endpoint) => log.push(`closed ${port}`),
     latency: (_id: string, { port }: Endpoint, ms: number) => log.push(`latency ${port} ${ms}`),
@@ -133,6 +156,7 @@ interface Options {
   readonly ports?: readonly number[]
   readonly patienceMs?: number
   readonly firstByteMs?: number
+  readonly picksAhead?: boolean
 }
 
 async function setUp(t: Test, options: Options = {}) {
@@ -141,7 +165,7 @@ async function setUp(t: Test, options: Options = {}) {
   t.teardown(() => {
     pump.closeListeners()
   })
-  const picked: string[] = []
+  const picked = new Picked()
   const traffic = new Traffic()
   const endpoints = ports.map((port) => endpoint('10.244.1.2', port))
   const lines: string[] = []
@@ -168,7 +192,7 @@ async function setUp(t: Test, options: Options = {}) {
     clientSource: new ClientSource(),
     traffic,
     maxConnections,
-    log,
+    log: options.picksAhead === true ? undefined : log,
     idleMs: 5000,
     halfClosedMs: 600,
   }
@@ -178,6 +202,7 @@ async function setUp(t: Test, options: Options = {}) {
       return pump
     },
     sourceFor: () => source,
+    hidesClients: options.picksAhead === true,
   })
   const refusedClients = new Set<string>()
   const listener = relay.vipListener(VIP, (ip) => (refusedClients.has(ip) ? undefined : VIP))
@@ -428,4 +453,86 @@ t.test('the connections of a client are found', async (t) => {
   t.same(of(CLIENT.address, 1), [])
   t.equal(of(CLIENT.address).length, 2)
   t.same(of('10.0.1.3'), [])
+})
+
+t.test('connections that are picked ahead are counted as any other', async (t) => {
+  const { pump, relay, picked, counts } = await setUp(t, { picksAhead: true, maxConnections: 20 })
+  pump.accept(0)
+  t.same(pump.ahead, [], 'not while others of the batch may come')
+  pump.events?.batchSeen()
+  t.same(pump.ahead, [8081, 8082, 8083, 8084, 8081, 8082, 8083, 8084])
+  pump.log.length = picked.length = 0
+  t.equal(pump.acceptPicked(1), 8081)
+  t.equal(pump.acceptPicked(2), 8082)
+  pump.events?.connected(2, 1.5)
+  t.same(pump.log, [], 'nothing is asked of the pump')
+  t.same(picked, ['opened 8081', 'opened 8082', 'latency 8082 1.5', 'pinned 8082'])
+  t.same(counts(), [1, 1, 0, 0])
+  t.equal(relay.connectionCount, 3)
+  // Fails over like any other; nobody goes to the others that were picked before that was known.
+  pump.fail(1, 'ECONNREFUSED')
+  t.same(pump.log, ['connect 1 to 8082 in 1000'])
+  t.same(pump.ahead, [])
+  t.same(counts(), [1, 1, 0, 1])
+  pump.events?.batchSeen()
+  t.same(pump.ahead, [8081, 8082, 8083, 8084, 8081, 8082, 8083, 8084], 'filled up again')
+})
+
+t.test('more is picked ahead where more connections come', async (t) => {
+  const { pump } = await setUp(t, { picksAhead: true, maxConnections: 10_000 })
+  pump.accept(0)
+  pump.events?.batchSeen()
+  for (let slot = 1; slot <= 8; slot++) pump.acceptPicked(slot)
+  pump.events?.batchSeen()
+  t.equal(pump.ahead.length, 32)
+  for (let slot = 100; slot < 1000; slot++) pump.accept(slot)
+  pump.events?.batchSeen()
+  t.equal(pump.ahead.length, 512)
+  pump.accept(1000)
+  pump.events?.batchSeen()
+  t.equal(pump.ahead.length, 512, 'no more than there may be')
+})
+
+t.test('what was picked before a change is taken back', async (t) => {
+  const { pump, relay, picked, listener } = await setUp(t, { picksAhead: true })
+  pump.accept(0)
+  pump.events?.batchSeen()
+  relay.repick('changed')
+  t.equal(pump.ahead.length, 8, 'nothing has changed')
+  picked.state = {}
+  relay.repick('changed')
+  t.equal(pump.ahead.length, 0)
+  pump.accept(1)
+  pump.events?.batchSeen()
+  t.equal(pump.ahead.length, 8)
+  relay.repick('all')
+  t.equal(pump.ahead.length, 0)
+  pump.accept(2)
+  pump.events?.batchSeen()
+  await listener.close()
+  pump.acceptPicked(3)
+  t.same(pump.log.slice(-1), ['reset 3'])
+})
+
+t.test('picks ahead leave the limit of connections exact', async (t) => {
+  const { pump, traffic } = await setUp(t, { picksAhead: true, maxConnections: 4 })
+  pump.accept(0)
+  pump.events?.batchSeen()
+  t.equal(pump.ahead.length, 3)
+  pump.acceptPicked(1)
+  // By another listener: what the first has ahead is taken back for it.
+  pump.accept(2)
+  t.equal(pump.ahead.length, 0)
+  pump.accept(3)
+  pump.events?.batchSeen()
+  pump.accept(4)
+  t.equal(traffic.rejectedByLimit, 1)
+  t.same(pump.log.slice(-1), ['reset 4'])
+})
+
+t.test('nothing is picked ahead where the client matters', async (t) => {
+  const keeps = await setUp(t)
+  keeps.pump.accept(0)
+  keeps.pump.events?.batchSeen()
+  t.same(keeps.pump.ahead, [])
 })
