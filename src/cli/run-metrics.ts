@@ -86,6 +86,7 @@ export class RunMetrics {
       traffic: status.traffic,
       steering: status.steering,
       udpSessions: status.udpSessions,
+      datagrams: status.datagrams,
       affinityClients: status.affinityClients,
       boundsHit: status.boundsHit ?? {},
       events,

@@ -61,6 +61,7 @@ export type ModeStatus = Pick<
   | 'balancerOf'
   | 'balancerPlugin'
   | 'udpSessions'
+  | 'datagrams'
   | 'affinityClients'
   | 'boundsHit'
   | 'auto'

@@ -37,6 +37,11 @@ export const METRIC_TABLE = {
   kube_sluice_connections_failed_total: counter('Connections that no endpoint could serve'),
   kube_sluice_connect_retries_total: counter('Connects tried again on another endpoint'),
   kube_sluice_udp_sessions: gauge('UDP sessions of the userspace mode'),
+  kube_sluice_udp_datagrams_total: counter('Datagrams that the userspace mode has relayed', ['to']),
+  kube_sluice_udp_dropped_datagrams_total: counter(
+    'Datagrams that it has not; full: no room in a socket, or too much is unanswered; error: the kernel refused to send; too-long; behind: every session was taken and not given back yet',
+    ['reason'],
+  ),
   kube_sluice_affinity_clients: gauge('Clients remembered for session affinity'),
   kube_sluice_bound_hits_total: counter(
     'How often a bound was hit: connections turned away, retries refused, what made room',

@@ -10,7 +10,7 @@ import type { ServicePortState, Snapshot } from '../model/snapshot.js'
 import type { HealthTotals } from '../policy/health/health-monitor.js'
 import { METRIC_TABLE, type MetricName } from './metric-table.js'
 import type { AutoStatus, SteeringStatus } from './status.js'
-import type { Traffic } from './traffic.js'
+import type { DatagramCounts, Traffic } from './traffic.js'
 
 export interface SluiceMetricInputs {
   readonly version: string
@@ -21,6 +21,7 @@ export interface SluiceMetricInputs {
   readonly traffic: Traffic
   readonly steering: SteeringStatus | undefined
   readonly udpSessions: number
+  readonly datagrams?: DatagramCounts | undefined
   readonly affinityClients: number
   /** Option that bounds something -> how often it did. */
   readonly boundsHit: Readonly<Record<string, number>>
@@ -75,6 +76,7 @@ function addProcess(text: MetricText, inputs: SluiceMetricInputs): void {
   text.add('kube_sluice_connections_failed_total', totals.failedConnections)
   text.add('kube_sluice_connect_retries_total', totals.retries)
   text.add('kube_sluice_udp_sessions', inputs.udpSessions)
+  if (inputs.datagrams !== undefined) addDatagrams(text, inputs.datagrams)
   text.add('kube_sluice_affinity_clients', inputs.affinityClients)
   for (const [bound, hits] of Object.entries(inputs.boundsHit)) {
     text.add('kube_sluice_bound_hits_total', hits, { bound })
@@ -82,6 +84,14 @@ function addProcess(text: MetricText, inputs: SluiceMetricInputs): void {
   text.add('kube_sluice_events_total', inputs.events.written, { result: 'written' })
   text.add('kube_sluice_events_total', inputs.events.dropped, { result: 'dropped' })
   for (const [kind, counts] of inputs.watches ?? []) addWatch(text, kind, counts)
+}
+
+function addDatagrams(text: MetricText, { toEndpoint, toClient, dropped }: DatagramCounts): void {
+  text.add('kube_sluice_udp_datagrams_total', toEndpoint, { to: 'endpoint' })
+  text.add('kube_sluice_udp_datagrams_total', toClient, { to: 'client' })
+  for (const [reason, count] of Object.entries(dropped)) {
+    text.add('kube_sluice_udp_dropped_datagrams_total', count, { reason })
+  }
 }
 
 function addWatch(text: MetricText, kind: string, counts: WatchCounts): void {

@@ -2,6 +2,7 @@
 import type { CaptureName, ProxyMode } from '../config/run-config.js'
 import type { PluginCounts } from '../policy/balancer/plugin.js'
 import type { EndpointState } from './endpoint-state.js'
+import type { DatagramCounts } from './traffic.js'
 
 /** Health of an endpoint as its Service's check sees it. */
 export interface EndpointHealthStatus {
@@ -136,6 +137,8 @@ export interface ProxyStatus {
     readonly affinityClients: number
   }
   readonly services: readonly ServicePortStatus[]
+  /** Of the userspace mode, from its first UDP Service on. */
+  readonly datagrams?: DatagramCounts | undefined
   /** Option that bounds something -> how often it did. */
   readonly boundsHit?: Readonly<Record<string, number>>
   readonly warnings: readonly string[]

@@ -46,6 +46,13 @@ export class ServicePortCounts {
   }
 }
 
+/** Datagrams that were relayed, and those that were not, by reason. */
+export interface DatagramCounts {
+  readonly toEndpoint: number
+  readonly toClient: number
+  readonly dropped: Readonly<Record<string, number>>
+}
+
 export interface TrafficTotals {
   activeConnections: number
   totalConnections: number

@@ -196,3 +196,13 @@ t.test('health: what is probed, what it came to, and who is passed over', async 
     t.ok(lines.includes(line), line)
   }
 })
+
+t.test('datagrams: what was relayed, and what was not, once there are any', async (t) => {
+  t.notMatch(sluiceMetrics(inputs()), 'udp_datagrams')
+  const dropped = { full: 3, behind: 0 }
+  const text = sluiceMetrics(inputs({ datagrams: { toEndpoint: 1, toClient: 2, dropped } }))
+  t.match(text, 'kube_sluice_udp_datagrams_total{to="endpoint"} 1\n')
+  t.match(text, 'kube_sluice_udp_datagrams_total{to="client"} 2\n')
+  t.match(text, 'kube_sluice_udp_dropped_datagrams_total{reason="full"} 3\n')
+  t.match(text, 'kube_sluice_udp_dropped_datagrams_total{reason="behind"} 0\n')
+})

@@ -32,13 +32,9 @@ export function startUserspace(context: ModeContext): DecidingMode {
     },
   })
   const traffic = new Traffic()
-  const hold = new StopHold({
-    run: context.run,
-    toolOf: (family) => iptablesTool(family, context.kernel.iptablesVariant),
-    holdMs: () => config.stopHoldMs,
-  })
   const datapath = new UserspaceProxier({
-    ...{ hold, config, clock, capture, picker, traffic, localAddresses, warn },
+    hold: holdOf(context),
+    ...{ config, clock, capture, picker, traffic, localAddresses, warn },
     endsForAnother: context.endsForAnother,
     plugin: guard,
     log: logOf(context),
@@ -58,6 +54,7 @@ export function startUserspace(context: ModeContext): DecidingMode {
       balancerOf: (id) => picker.balancerOf(id) ?? '',
       balancerPlugin: guard?.counts(),
       udpSessions: datapath.udpSessions,
+      datagrams: datapath.datagrams,
       affinityClients: affinity.size,
       boundsHit: { ...datapath.boundsHit, 'affinity-max-clients': affinity.evictions },
     }),
@@ -65,6 +62,14 @@ export function startUserspace(context: ModeContext): DecidingMode {
       affinity.sweep(clock.nowMs())
     },
   }
+}
+
+function holdOf({ run, kernel, config }: ModeContext): StopHold {
+  return new StopHold({
+    run,
+    toolOf: (family) => iptablesTool(family, kernel.iptablesVariant),
+    holdMs: () => config.stopHoldMs,
+  })
 }
 
 function captureOf(context: ModeContext, warn: (message: string) => void): Capture {

@@ -6,18 +6,13 @@
  * Replies leave through the socket that the VIP's datagrams arrive at, so that their source is the
  * VIP on every kind of node.
  */
-import type {
-  DatagramCounters,
-  DatagramEnd,
-  DatagramEvents,
-  DatagramRelay,
-} from '../../kernel/datagram-relay.js'
+import type { DatagramEnd, DatagramEvents, DatagramRelay } from '../../kernel/datagram-relay.js'
 import { familyOf, formatAddress } from '../../lib/ip-address.js'
 import type { Clock } from '../../lib/clock.js'
 import type { Endpoint } from '../../model/endpoint.js'
 import type { Snapshot } from '../../model/snapshot.js'
 import type { ConnectionLog } from '../../observe/connection-log.js'
-import type { Traffic } from '../../observe/traffic.js'
+import type { DatagramCounts, Traffic } from '../../observe/traffic.js'
 import { addressWords } from '../../packet/address-words.js'
 import type { EndpointPicker, NewConnection } from '../../policy/endpoint-picker.js'
 import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'
@@ -90,9 +85,20 @@ export class UdpRelay implements DatagramEvents {
     return this.#evictions
   }
 
-  /** Of the thread; undefined when it was never needed. */
-  counters(): DatagramCounters | undefined {
-    return this.#relay?.counters()
+  /** Undefined when the thread was never needed. */
+  datagrams(): DatagramCounts | undefined {
+    const counters = this.#relay?.counters()
+    if (counters === undefined) return undefined
+    return {
+      toEndpoint: counters.sentUp,
+      toClient: counters.sentDown,
+      dropped: {
+        full: counters.droppedFull,
+        error: counters.droppedError,
+        'too-long': counters.droppedTooLong,
+        behind: counters.droppedNoSession,
+      },
+    }
   }
 
   /** The socket of a VIP, or, for redirect, one on an address of the node. */

@@ -18,7 +18,7 @@ import type { BalancerPlugin, PluginGuard } from '../../policy/balancer/plugin.j
 import type { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { RetryBudget } from '../../policy/retry-budget.js'
 import type { ConnectionLog } from '../../observe/connection-log.js'
-import type { Traffic } from '../../observe/traffic.js'
+import type { DatagramCounts, Traffic } from '../../observe/traffic.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import type { RelayedClient, RelayedConnection } from '../running-mode.js'
 import type { Capture, CapturedVip, CapturePlan } from './capture.js'
@@ -123,6 +123,11 @@ export class UserspaceProxier implements Datapath {
 
   get udpSessions(): number {
     return this.#udpRelay.sessionCount
+  }
+
+  /** undefined while there was no UDP Service. */
+  get datagrams(): DatagramCounts | undefined {
+    return this.#udpRelay.datagrams()
   }
 
   /** Connections of a client, for people. O(n). */
