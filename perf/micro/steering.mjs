@@ -16,6 +16,7 @@ import { FlowTable } from '../../dist/datapath/nfqueue/flow-table.js'
 import { Steering } from '../../dist/datapath/nfqueue/steering.js'
 import { SteeringCounters } from '../../dist/datapath/nfqueue/steering-counters.js'
 import { SteeredConnections } from '../../dist/datapath/nfqueue/steered-connections.js'
+import { packEndpoints } from '../../dist/datapath/nfqueue/steered-port.js'
 import { VipTable } from '../../dist/datapath/nfqueue/vip-table.js'
 import { addressWords } from '../../dist/packet/address-words.js'
 import { DEFAULT_MARK_MASK, markLayoutOf } from '../../dist/packet/mark-layout.js'
@@ -58,9 +59,9 @@ const address = (first, n) => `10.${first + (n >> 16)}.${(n >> 8) & 255}.${n & 2
 
 /** A Service port as the main thread tells it to the steering thread. */
 function packedPort(n, { balancer, affinity, endpoints }) {
-  const lines = Array.from({ length: endpoints }, (_, i) => {
+  const reachable = Array.from({ length: endpoints }, (_, i) => {
     const slot = n * endpoints + i + 1
-    return `${slot} 5 ${address(128, slot)} 8080 1\n`
+    return { slot, ip: address(128, slot), port: 8080, weight: 1, isReady: true }
   })
   const vip = address(96, n + 1)
   return {
@@ -73,7 +74,7 @@ function packedPort(n, { balancer, affinity, endpoints }) {
       annotations: { balancer },
     },
     hasAny: true,
-    endpoints: lines.join(''),
+    endpoints: packEndpoints({ cluster: reachable, local: [], reachable }, ({ slot }) => slot),
     vips: [{ kind: 'cluster-ip', address: vip, port: 80, allowedSources: undefined }],
   }
 }
