@@ -47,7 +47,10 @@ export function problemOf(
         return got.length === 1 && got[0] === 'ECONNREFUSED'
       case 'dropped':
         return got.length === 1 && got[0] === 'silence'
+      case 'health':
+        return got.length === 1 && got[0] === `HTTP-${expectation.status}-${expectation.endpoints}`
       case 'passed':
+        if (at.protocol === 'SCTP') return got.length === 1 && got[0] === 'no-SCTP'
         // The world answers on TCP; on UDP it refuses, which a proxy might have done as well.
         if (at.protocol === 'UDP') return got.length === 1 && got[0] === 'ECONNREFUSED'
         return got.length === 1 && got[0]?.startsWith('world ') === true

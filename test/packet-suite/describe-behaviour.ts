@@ -12,7 +12,7 @@ export function describeBehaviour(): string {
   const lines = [
     '# What becomes of a connection',
     '',
-    `Made by \`npm run docs\` from the packet suite (\`test/packet-suite\`): ${cases.length} cases that real packets are sent for, in network namespaces (for ipvs in user-mode Linux, which has it), against every mode, over IPv4 and IPv6, TCP and UDP. The rules are those of kube-proxy's iptables mode; where a mode does something else the last column says what, and a note below why.`,
+    `Made by \`npm run docs\` from the packet suite (\`test/packet-suite\`): ${cases.length} cases that real packets are sent for, in network namespaces (for ipvs in user-mode Linux, which has it), against every mode, over IPv4 and IPv6, TCP and UDP, some over SCTP. The rules are those of kube-proxy's iptables mode; where a mode does something else the last column says what, and a note below why.`,
     '',
     ...legend(),
     ...modeLines(),
@@ -44,6 +44,7 @@ function legend(): string[] {
     '- **refused**: the client gets ECONNREFUSED, for UDP by an ICMP port unreachable',
     '- **dropped**: the client hears nothing',
     '- **passed on**: as if there were no proxy',
+    '- **HTTP status**: a health-check node port answers so, with that many endpoints of this node',
     '',
     'Flags:',
     '',
@@ -57,6 +58,10 @@ function modeLines(): string[] {
   return [
     `Modes: ${MODE_NAMES.join(', ')}.`,
     '',
+    ...MODE_NAMES.flatMap((mode) => {
+      const why = modeOf(mode).withoutSctp
+      return why === undefined ? [] : [`- ${mode}: no packets of SCTP are sent; ${why}.`]
+    }),
     ...hiding.map(
       (mode) => `- ${mode}: **kept** is **masqueraded** there; ${modeOf(mode).hidesClient ?? ''}.`,
     ),
@@ -80,6 +85,8 @@ function textOf(expectation: Expectation): string {
       return 'dropped'
     case 'passed':
       return 'passed on'
+    case 'health':
+      return `HTTP ${expectation.status}, ${expectation.endpoints} endpoints`
     case 'sticky':
       return `one of ${expectation.by.join(', ')}${expectation.each === true ? ', of each destination' : ''}`
     case 'answered': {

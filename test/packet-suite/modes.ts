@@ -7,6 +7,8 @@ export interface SuiteMode {
   readonly tools?: IptablesTools
   /** Why the endpoint never sees the client's address: undefined where it does. */
   readonly hidesClient?: string
+  /** Why no packets of SCTP are sent: undefined where they are. */
+  readonly withoutSctp?: string
 }
 
 const RELAYED =
@@ -23,11 +25,16 @@ export const MODES = {
     hidesClient: RELAYED,
   },
   nfqueue: { flags: ['--proxy-mode', 'nfqueue'] },
+  // Slots and the standby are iptables rules there, as on a kernel whose nf_tables has no NAT.
+  'nfqueue-iptables': { flags: ['--proxy-mode', 'nfqueue', '--nfqueue-dnat', 'iptables'] },
   'iptables-nft': { flags: ['--proxy-mode', 'iptables'], tools: 'nft' },
   'iptables-legacy': { flags: ['--proxy-mode', 'iptables'], tools: 'legacy' },
   nftables: { flags: ['--proxy-mode', 'nftables'] },
   // On a real ip_vs, in user-mode Linux.
-  ipvs: { flags: ['--proxy-mode', 'ipvs'] },
+  ipvs: {
+    flags: ['--proxy-mode', 'ipvs'],
+    withoutSctp: 'not yet tried in user-mode Linux',
+  },
 } as const satisfies Record<string, SuiteMode>
 
 export type ModeName = keyof typeof MODES

@@ -14,41 +14,48 @@ import { rootOnly, startCluster, type TestCluster } from '../fixtures/test-clust
 import type { Source } from './packet-case.js'
 import { ENDPOINTS, FAMILIES, REMOTE_LINK, SOURCES, VIP_RANGES, WORLD_LINK } from './place.js'
 import { listenAll } from './probe.js'
+import { SctpClient, serveSctp } from './sctp.js'
 
 export { rootOnly }
 
 export interface SuiteNetwork {
   readonly cluster: TestCluster
   readonly clients: Readonly<Record<Source, Agent>>
+  readonly sctpClients: Readonly<Record<Source, SctpClient>>
 }
 
-export async function startNetwork(): Promise<SuiteNetwork> {
+/** @param hasSctp whether endpoints answer on SCTP: a process more for each place that they are in */
+export async function startNetwork(hasSctp = true): Promise<SuiteNetwork> {
   const cluster = await startCluster(3)
   try {
     const [pod1, pod2, pod] = cluster.pods as readonly [Agent, Agent, Agent]
     const nodeNs = nameOf(cluster, 'node')
-    await quietLimits(cluster, nodeNs)
+    await quietLimits(cluster, 'node')
     const remote = await addNeighbour(cluster, 'remote', REMOTE_LINK)
     const world = await addNeighbour(cluster, 'world', WORLD_LINK)
     await Promise.all([addRemotePods(cluster, nodeNs), addWorld(cluster, nodeNs)])
-    const servers: readonly (readonly [Agent, readonly (keyof typeof ENDPOINTS)[]])[] = [
-      [pod1, ['pod-1']],
-      [pod2, ['pod-2']],
-      [remote, ['remote-1', 'remote-2']],
-      [cluster.node, ['host']],
+    await quietLimits(cluster, 'world')
+    const servers: readonly (readonly [Agent, string, readonly (keyof typeof ENDPOINTS)[]])[] = [
+      [pod1, 'pod-1', ['pod-1']],
+      [pod2, 'pod-2', ['pod-2']],
+      [remote, 'remote', ['remote-1', 'remote-2']],
+      [cluster.node, 'node', ['host']],
     ]
     await Promise.all([
-      ...servers.map(([agent, names]) =>
-        agent.run(
-          listenAll,
-          names.flatMap((name) =>
-            FAMILIES.flatMap((family) => [
-              { name, host: ENDPOINTS[name][family], port: 8080, udp: true },
-              { name: `${name}/9090`, host: ENDPOINTS[name][family], port: 9090, udp: true },
-            ]),
-          ),
-        ),
-      ),
+      ...servers.flatMap(([agent, netns, names]) => {
+        const listens = names.flatMap((name) =>
+          FAMILIES.flatMap((family) => [
+            { name, host: ENDPOINTS[name][family], port: 8080, udp: true },
+            { name: `${name}/9090`, host: ENDPOINTS[name][family], port: 9090, udp: true },
+          ]),
+        )
+        // On the node it would take what is to be answered by a host without SCTP.
+        const isServed = hasSctp && agent !== cluster.node
+        return [
+          agent.run(listenAll, listens),
+          ...(isServed ? [serveSctp(cluster.namespaces, nameOf(cluster, netns), listens)] : []),
+        ]
+      }),
       // One socket for all of its addresses answers on TCP; on UDP it would answer from another one.
       world.run(
         listenAll,
@@ -58,6 +65,13 @@ export async function startNetwork(): Promise<SuiteNetwork> {
     return {
       cluster,
       clients: { outside: cluster.client, node: cluster.node, pod, 'pod-1': pod1, remote },
+      sctpClients: {
+        outside: sctpClient(cluster, 'client'),
+        node: sctpClient(cluster, 'node'),
+        pod: sctpClient(cluster, 'pod-3'),
+        'pod-1': sctpClient(cluster, 'pod-1'),
+        remote: sctpClient(cluster, 'remote'),
+      },
     }
   } catch (error) {
     await cluster.close()
@@ -69,9 +83,13 @@ function nameOf({ namespaces }: TestCluster, name: string): string {
   return namespaces.names.find((full) => full.endsWith(`-${name}`))!
 }
 
+function sctpClient(cluster: TestCluster, name: string): SctpClient {
+  return new SctpClient(cluster.namespaces, nameOf(cluster, name))
+}
+
 /** An ICMP error for each of many rejected connections in a second. */
-async function quietLimits({ namespaces }: TestCluster, nodeNs: string): Promise<void> {
-  await namespaces.sysctl(nodeNs, {
+async function quietLimits(cluster: TestCluster, name: string): Promise<void> {
+  await cluster.namespaces.sysctl(nameOf(cluster, name), {
     'net.ipv4.icmp_ratemask': '0',
     'net.ipv4.icmp_ratelimit': '0',
     'net.ipv6.icmp.ratelimit': '0',

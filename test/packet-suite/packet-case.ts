@@ -39,6 +39,8 @@ type Kind =
   | 'node-port-loopback'
   /** Not a VIP: the InternalIP itself. */
   | 'node-address'
+  /** The Service's healthCheckNodePort, on the InternalIP. */
+  | 'health-check-node-port'
   /** In the range of cluster IPs, of no Service. */
   | 'free-cluster-ip'
 
@@ -57,10 +59,12 @@ export type Expectation =
   | { readonly kind: 'rejected' }
   /** The client hears nothing. */
   | { readonly kind: 'dropped' }
+  /** HTTP, with this status and that many endpoints in the body. */
+  | { readonly kind: 'health'; readonly status: 200 | 503; readonly endpoints: number }
   /** The packet goes on as if there were no proxy, to whoever has the address. */
   | { readonly kind: 'passed' }
 
-export type Protocol = 'TCP' | 'UDP'
+export type Protocol = 'TCP' | 'UDP' | 'SCTP'
 
 export interface Difference {
   readonly expect: Expectation
@@ -152,6 +156,11 @@ export function seen(by: Readonly<Partial<Record<Responder, Seen>>>): Expectatio
 
 export function sticky(...by: readonly Responder[]): Expectation {
   return { kind: 'sticky', by }
+}
+
+/** What a health-check node port says. */
+export function health(status: 200 | 503, endpoints: number): Expectation {
+  return { kind: 'health', status, endpoints }
 }
 
 export function notReady(at: EndpointPlace): EndpointSpec {

@@ -48,6 +48,7 @@ export const NODE_ADDRESSES: Readonly<Record<IpFamily, readonly string[]>> = {
 }
 
 const NODE_PORT_BASE = 30_000
+const HEALTH_PORT_BASE = 31_000
 /** Places of addresses that no Service of the suite has. */
 const FREE = 60_000
 
@@ -60,6 +61,7 @@ export interface Place {
   readonly loadBalancerIp: string
   readonly loadBalancerIp2: string
   readonly nodePort: number
+  readonly healthCheckNodePort: number
 }
 
 export function placeOf(number: number, family: IpFamily): Place {
@@ -77,6 +79,7 @@ export function placeOf(number: number, family: IpFamily): Place {
     loadBalancerIp: balancer,
     loadBalancerIp2: balancer2,
     nodePort: NODE_PORT_BASE + number,
+    healthCheckNodePort: HEALTH_PORT_BASE + number,
   }
 }
 
@@ -98,6 +101,8 @@ export function targetOf(destination: Destination, place: Place): { host: string
         return [family === 'IPv4' ? '10.244.1.1' : 'fd00:244:1::1', place.nodePort]
       case 'node-port-loopback':
         return [family === 'IPv4' ? '127.0.0.1' : '::1', place.nodePort]
+      case 'health-check-node-port':
+        return [SOURCES.node[family], place.healthCheckNodePort]
       case 'node-address':
         return [SOURCES.node[family], 80]
       case 'free-cluster-ip':

@@ -16,6 +16,8 @@ export interface Probe {
   /** Asked in turn. */
   readonly targets: readonly { readonly host: string; readonly port: number }[]
   readonly udp: boolean
+  /** Ask by HTTP, of a health-check node port: the answer is `HTTP-STATUS-ENDPOINTS`. */
+  readonly isHealth: boolean
   /** Address to ask from; undefined: the kernel's choice. */
   readonly source: string | undefined
   /** Ask at least so often, and on, up to `most`, until each of `wanted` has answered. */
@@ -58,7 +60,7 @@ export async function probeAll(
   { net, dgram }: AgentContext,
   { probes, atOnce }: { probes: readonly Probe[]; atOnce: number },
 ): Promise<string[][]> {
-  const ask = ({ targets, udp, source, timeoutMs }: Probe, turn: number) =>
+  const ask = ({ targets, udp, isHealth, source, timeoutMs }: Probe, turn: number) =>
     new Promise<string>((resolve) => {
       const { host, port } = targets[turn % targets.length]!
       let close: () => void = () => undefined
@@ -114,7 +116,12 @@ export async function probeAll(
       close = () => socket.destroy()
       socket.on('error', failed)
       socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
+      if (isHealth) socket.write('GET / HTTP/1.0\r\n\r\n')
       socket.on('end', () => {
+        if (isHealth) {
+          const [, status, count] = /^HTTP\S+ (\d+)[^]*"localEndpoints": (\d+)/.exec(text) ?? []
+          text = `HTTP-${status}-${count}`
+        }
         finish(text === '' ? 'closed' : text)
       })
     })

@@ -71,3 +71,15 @@ export function eachSticky(...by: readonly EndpointPlace[]): Except {
     },
   }
 }
+
+const notRelayed: Difference = {
+  expect: PASSED,
+  why: 'the relay has no SCTP: such a Service is left out, with a warning',
+}
+
+/** A Service whose ports are SCTP. */
+export const NO_RELAY: Except = {
+  'userspace-tproxy': notRelayed,
+  'userspace-anyip': notRelayed,
+  'userspace-redirect': notRelayed,
+}

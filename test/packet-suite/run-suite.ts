@@ -5,7 +5,7 @@ import { toolsFolder } from './iptables-tools.js'
 import { manifestsOf, NODE } from './manifests.js'
 import { type ModeName, modeOf } from './modes.js'
 import { type SuiteNetwork } from './network.js'
-import type { Destination, Expectation, Source } from './packet-case.js'
+import type { Destination, Expectation, Protocol, Source } from './packet-case.js'
 import { placeOf, SOURCES, targetOf } from './place.js'
 import { type Probe, probeAll } from './probe.js'
 import { casesOf, SERVICES, type SingleCase } from './suite.js'
@@ -40,12 +40,12 @@ interface AskedCase {
   readonly to: readonly Destination[]
   readonly expect: Expectation
   readonly family: 'IPv4' | 'IPv6'
-  readonly protocol: 'TCP' | 'UDP'
+  readonly protocol: Protocol
 }
 
 /** Results in the order of the suite. */
 export async function runConfiguration(run: SuiteRun): Promise<CaseResult[]> {
-  const { cluster, clients } = run.network
+  const { cluster, clients, sctpClients } = run.network
   const mode = modeOf(run.mode)
   const services = SERVICES.filter(
     ({ service }) => (service.configuration ?? 'default') === run.configuration,
@@ -60,21 +60,27 @@ export async function runConfiguration(run: SuiteRun): Promise<CaseResult[]> {
   )
   try {
     const asked = services.flatMap((numbered) =>
-      casesOf(numbered).flatMap((one) => spread(one, numbered.number, run.mode)),
+      casesOf(numbered)
+        .flatMap((one) => spread(one, numbered.number, run.mode))
+        .filter(({ protocol }) => protocol !== 'SCTP' || mode.withoutSctp === undefined),
     )
     const problems = new Map<SingleCase, string[]>(asked.map((one) => [one.case, []]))
     await Promise.all(
       (Object.keys(clients) as Source[]).map(async (source) => {
         const mine = asked.filter((one) => one.case.from === source)
-        const answers = await clients[source].run(
-          probeAll,
-          {
-            probes: mine.map((one) => probeOf(one)),
-            atOnce: AT_ONCE,
-          },
-          CALL_MS,
-        )
-        for (const [index, one] of mine.entries()) {
+        const [sctp, others] = [true, false].map((isSctp) =>
+          mine.filter(({ protocol }) => (protocol === 'SCTP') === isSctp),
+        ) as [AskedCase[], AskedCase[]]
+        const asking = Promise.all([
+          clients[source].run(
+            probeAll,
+            { probes: others.map((one) => probeOf(one)), atOnce: AT_ONCE },
+            CALL_MS,
+          ),
+          sctpClients[source].askAll(sctp.map((one) => probeOf(one))),
+        ])
+        const answers = (await asking).flat()
+        for (const [index, one] of [...others, ...sctp].entries()) {
           const said = answers[index] ?? []
           const expect = adapted(one.expect, mode)
           const problem = problemOf(expect, said, { ...one, from: source })
@@ -108,6 +114,7 @@ function probeOf({ case: one, number, to, expect, family, protocol }: AskedCase)
   return {
     targets: to.map((destination) => targetOf(destination, placeOf(number, family))),
     udp: protocol === 'UDP',
+    isHealth: expect.kind === 'health',
     source: to[0] === 'node-port-loopback' ? undefined : SOURCES[one.from][family],
     least: isAnswered ? LEAST : 2,
     most: isAnswered ? MOST : 2,

@@ -9,6 +9,8 @@ import { masquerade } from './cases/masquerade.js'
 import { slices } from './cases/slices.js'
 import { sourceRanges } from './cases/source-ranges.js'
 import { topology } from './cases/topology.js'
+import { sctp } from './cases/sctp.js'
+import { healthCheckNodePorts } from './cases/health-check-node-ports.js'
 import { nodePorts, vips } from './cases/vips.js'
 import type { Destination, PacketCase, Protocol, SuiteService, Topic } from './packet-case.js'
 import { FAMILIES } from './place.js'
@@ -26,6 +28,8 @@ export const TOPICS: readonly Topic[] = [
   affinity,
   topology,
   slices,
+  sctp,
+  healthCheckNodePorts,
 ]
 
 /** A Service of the suite, and its number: what its addresses are made of. */
