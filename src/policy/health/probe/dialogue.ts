@@ -15,6 +15,7 @@ import {
   type ProbeTarget,
   type RunningProbe,
 } from './probe.js'
+import { tlsContext } from './tls-context.js'
 
 export const MAX_ANSWER_BYTES = 65_536
 
@@ -56,6 +57,7 @@ export function startDialogue(
   const socket: TLSSocket = connectTls({
     host: ip,
     port,
+    secureContext: tlsContext(),
     // Whether the certificate is the right one is for clients to say.
     rejectUnauthorized: false,
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),

@@ -22,6 +22,7 @@ import {
   type RunningProbe,
   type StartProbe,
 } from './probe.js'
+import { tlsContext } from './tls-context.js'
 
 /** As the kubelet's HTTP probes: everything that is neither an error nor informational. */
 export const DEFAULT_STATUS: readonly StatusRange[] = [{ from: 200, to: 399 }]
@@ -52,7 +53,7 @@ function start(target: ProbeTarget, done: ProbeDone): RunningProbe {
   const request = isTls
     ? requestHttps({
         ...options,
-        rejectUnauthorized: false,
+        ...{ rejectUnauthorized: false, secureContext: tlsContext() },
         ...(serverName === undefined ? {} : { servername: serverName }),
       })
     : requestHttp(options)
