@@ -23,6 +23,8 @@ const OTHERS: ReadonlyMap<string, string> = new Map([
   ['cleanup', 'kube-proxy'],
   ['max-semi-space-size', 'node'],
   ['expose-gc', 'node'],
+  ['semi-space-growth-factor', 'node'],
+  ['compact-on-every-full-gc', 'node'],
   ['skip-phases', 'kubeadm'],
   ['disable-kube-proxy', 'k3s'],
 ])
