@@ -24,6 +24,9 @@ const FLAGS = [
   // The machine of the test may be busy.
   '--fallback-verdict-share',
   '0',
+  // No other process follows.
+  '--stop-hold',
+  '0s',
 ] as const
 
 /** Services web (HTTP), echo (TCP) and udp, and `extra` more. */
