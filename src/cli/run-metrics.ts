@@ -87,6 +87,7 @@ export class RunMetrics {
       steering: status.steering,
       udpSessions: status.udpSessions,
       datagrams: status.datagrams,
+      pump: status.pump,
       affinityClients: status.affinityClients,
       boundsHit: status.boundsHit ?? {},
       events,

@@ -11,6 +11,7 @@ import type { Protocol, ServicePort } from '../model/service-port.js'
 import type { Snapshot } from '../model/snapshot.js'
 import type { StatusInputs } from '../observe/build-status.js'
 import type { RuleMetrics } from '../observe/rule-metrics.js'
+import type { PumpCounts } from '../observe/sluice-metrics.js'
 import type { BalancerPlugin } from '../policy/balancer/plugin.js'
 import type { Foreseen, NewConnection } from '../policy/endpoint-picker.js'
 import type { Datapath } from './datapath.js'
@@ -65,7 +66,10 @@ export type ModeStatus = Pick<
   | 'affinityClients'
   | 'boundsHit'
   | 'auto'
->
+> & {
+  /** What the native thread of the userspace mode has counted, where it relays. */
+  readonly pump?: PumpCounts | undefined
+}
 
 /** The rules of a mode as text, by the code that loads them; and what could not be done. Pure but for the node. */
 export type RenderRules = (

@@ -42,6 +42,15 @@ export const METRIC_TABLE = {
     'Datagrams that it has not; full: no room in a socket, or too much is unanswered; error: the kernel refused to send; too-long; behind: every session was taken and not given back yet',
     ['reason'],
   ),
+  kube_sluice_pump_bytes_total: counter(
+    'Bytes of TCP that the native thread of the userspace mode has read; by splice: they stayed in the kernel',
+    ['by'],
+  ),
+  kube_sluice_pump_pipes: gauge('Pipes that it has for splice, in use or kept for the next'),
+  kube_sluice_pump_hand_overs_total: counter('Times that it woke the main thread'),
+  kube_sluice_pump_picked_ahead_total: counter(
+    'Connections that it had an endpoint ahead for, without waking the main thread first',
+  ),
   kube_sluice_affinity_clients: gauge('Clients remembered for session affinity'),
   kube_sluice_bound_hits_total: counter(
     'How often a bound was hit: connections turned away, retries refused, what made room',

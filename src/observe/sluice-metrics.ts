@@ -22,6 +22,8 @@ export interface SluiceMetricInputs {
   readonly steering: SteeringStatus | undefined
   readonly udpSessions: number
   readonly datagrams?: DatagramCounts | undefined
+  /** Of the userspace mode's native thread, where it relays. */
+  readonly pump?: PumpCounts | undefined
   readonly affinityClients: number
   /** Option that bounds something -> how often it did. */
   readonly boundsHit: Readonly<Record<string, number>>
@@ -48,6 +50,19 @@ export interface WatchCounts {
   readonly throttled: number
 }
 
+/** What the native thread that relays TCP has counted. */
+export interface PumpCounts {
+  /** Moved inside the kernel. */
+  readonly bytesSpliced: number
+  readonly bytesCopied: number
+  /** That exist. */
+  readonly pipes: number
+  /** Times that it woke the main thread. */
+  readonly handOvers: number
+  /** Connections that had their endpoint ahead. */
+  readonly picksUsed: number
+}
+
 type Labels = Readonly<Record<string, string | number>>
 
 /** The text, ending with a line feed. */
@@ -56,6 +71,7 @@ export function sluiceMetrics(inputs: SluiceMetricInputs): string {
   addProcess(text, inputs)
   addHealth(text, inputs.health)
   if (inputs.steering !== undefined) addSteering(text, inputs.steering)
+  if (inputs.pump !== undefined) addPump(text, inputs.pump)
   addPorts(text, inputs)
   return text.toString()
 }
@@ -129,6 +145,14 @@ function addAuto(text: MetricText, { switches, lastSwitch, thresholds }: AutoSta
     text.add('kube_sluice_mode_threshold', limit, { load })
     if (value !== undefined) text.add('kube_sluice_mode_load', value, { load })
   }
+}
+
+function addPump(text: MetricText, pump: PumpCounts): void {
+  text.add('kube_sluice_pump_bytes_total', pump.bytesSpliced, { by: 'splice' })
+  text.add('kube_sluice_pump_bytes_total', pump.bytesCopied, { by: 'copy' })
+  text.add('kube_sluice_pump_pipes', pump.pipes)
+  text.add('kube_sluice_pump_hand_overs_total', pump.handOvers)
+  text.add('kube_sluice_pump_picked_ahead_total', pump.picksUsed)
 }
 
 function addSteering(text: MetricText, steering: SteeringStatus): void {

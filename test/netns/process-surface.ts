@@ -148,6 +148,7 @@ t.test('process surface', { skip: rootOnly }, async (t) => {
       /^kube_sluice_service_port_endpoints\{namespace="test",service="web",port="a",protocol="TCP",ip_family="IPv4"\} 3$/m,
       /^kube_sluice_metrics_left_out\{of="endpoints"\} 4$/m,
       /^kube_sluice_bound_hits_total\{bound="max-connections"\} 0$/m,
+      /^kube_sluice_pump_bytes_total\{by="copy"\} \d+$/m,
       /^process_resident_memory_bytes \d+$/m,
     ]) {
       t.match(text, expected)

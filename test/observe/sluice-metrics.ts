@@ -206,3 +206,18 @@ t.test('datagrams: what was relayed, and what was not, once there are any', asyn
   t.match(text, 'kube_sluice_udp_dropped_datagrams_total{reason="full"} 3\n')
   t.match(text, 'kube_sluice_udp_dropped_datagrams_total{reason="behind"} 0\n')
 })
+
+t.test('what the native relay has counted, where there is one', async (t) => {
+  const pump = { bytesSpliced: 5, bytesCopied: 6, pipes: 7, handOvers: 8, picksUsed: 9 }
+  const lines = sluiceMetrics(inputs({ pump })).split('\n')
+  for (const line of [
+    'kube_sluice_pump_bytes_total{by="splice"} 5',
+    'kube_sluice_pump_bytes_total{by="copy"} 6',
+    'kube_sluice_pump_pipes 7',
+    'kube_sluice_pump_hand_overs_total 8',
+    'kube_sluice_pump_picked_ahead_total 9',
+  ]) {
+    t.ok(lines.includes(line), line)
+  }
+  t.notMatch(sluiceMetrics(inputs()), 'kube_sluice_pump')
+})

@@ -55,6 +55,7 @@ export class NetRelay implements TcpRelay {
     this.#parts = parts
   }
 
+  readonly pumpCounts = undefined
   readonly pipesMissed = 0
 
   get connectionCount(): number {

@@ -5,6 +5,7 @@
 import type { Pump, PumpEnd, PumpEvents, PumpTarget } from '../../kernel/connection-pump.js'
 import { familyOf, type IpFamily } from '../../lib/ip-address.js'
 import type { Endpoint } from '../../model/endpoint.js'
+import type { PumpCounts } from '../../observe/sluice-metrics.js'
 import { addressWords } from '../../packet/address-words.js'
 import type { NewConnection } from '../../policy/endpoint-picker.js'
 import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'
@@ -83,6 +84,10 @@ export class PumpRelay implements TcpRelay, PumpEvents {
 
   get pipesMissed(): number {
     return this.#pump.counters().pipesMissed
+  }
+
+  get pumpCounts(): PumpCounts {
+    return this.#pump.counters()
   }
 
   addressesInUse(): ReadonlySet<string> {

@@ -55,6 +55,7 @@ export function startUserspace(context: ModeContext): DecidingMode {
       balancerPlugin: guard?.counts(),
       udpSessions: datapath.udpSessions,
       datagrams: datapath.datagrams,
+      pump: datapath.pumpCounts,
       affinityClients: affinity.size,
       boundsHit: { ...datapath.boundsHit, 'affinity-max-clients': affinity.evictions },
     }),

@@ -8,6 +8,7 @@
  */
 import { formatAddress, type IpFamily } from '../../lib/ip-address.js'
 import type { ConnectionLog, ConnectionRecord } from '../../observe/connection-log.js'
+import type { PumpCounts } from '../../observe/sluice-metrics.js'
 import type { Traffic } from '../../observe/traffic.js'
 import type { NewConnection } from '../../policy/endpoint-picker.js'
 import type { RelayedClient, RelayedConnection } from '../running-mode.js'
@@ -46,6 +47,8 @@ export interface TcpRelay {
   readonly connectionCount: number
   /** Times that bytes were copied because no pipe was left. */
   readonly pipesMissed: number
+  /** Undefined: no native thread relays. */
+  readonly pumpCounts: PumpCounts | undefined
   /** VIP addresses that connections were made to and still use. O(n). */
   addressesInUse(): ReadonlySet<string>
   /** A listener bound to its VIP. */

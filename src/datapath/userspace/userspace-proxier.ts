@@ -19,6 +19,7 @@ import type { EndpointPicker } from '../../policy/endpoint-picker.js'
 import { RetryBudget } from '../../policy/retry-budget.js'
 import type { ConnectionLog } from '../../observe/connection-log.js'
 import type { DatagramCounts, Traffic } from '../../observe/traffic.js'
+import type { PumpCounts } from '../../observe/sluice-metrics.js'
 import type { Datapath, SyncResult } from '../datapath.js'
 import type { RelayedClient, RelayedConnection } from '../running-mode.js'
 import type { Capture, CapturedVip, CapturePlan } from './capture.js'
@@ -119,6 +120,10 @@ export class UserspaceProxier implements Datapath {
 
   get tcpConnections(): number {
     return this.#tcpRelay.connectionCount
+  }
+
+  get pumpCounts(): PumpCounts | undefined {
+    return this.#tcpRelay.pumpCounts
   }
 
   get udpSessions(): number {
