@@ -26,6 +26,7 @@ import {
   PumpVerdictWord,
   PumpWord,
 } from './pump-words.js'
+import { namedCounters, RelayExchange } from './relay-exchange.js'
 
 export interface PumpTarget {
   readonly family: IpFamily
@@ -92,27 +93,34 @@ export interface Pump {
   close(): void
 }
 
-/** Records fetched, and verdicts kept, at once. */
-const BATCH = 256
-
 export class ConnectionPump implements Pump {
   readonly #addon: NativeAddon
   readonly #handle: PumpHandle
   readonly #events: PumpEvents
-  readonly #records = new Uint32Array(BATCH * PUMP_RECORD_WORDS)
-  readonly #verdicts = new Uint32Array(BATCH * PUMP_VERDICT_WORDS)
+  readonly #exchange: RelayExchange
   readonly #counters = new Float64Array(PUMP_COUNTERS.length)
-  #verdictCount = 0
-  #isReceiving = false
-  #isClosed = false
 
   /** @throws SluiceError ERR_ADDON, KernelError */
   constructor(options: OpenPumpArg, events: PumpEvents) {
     this.#addon = loadAddon()
     this.#events = events
+    this.#exchange = new RelayExchange({
+      recordWords: PUMP_RECORD_WORDS,
+      verdictWords: PUMP_VERDICT_WORDS,
+      receive: (records) => this.#addon.pumpReceive(this.#handle, records),
+      answer: (verdicts, count) => {
+        this.#addon.pumpAnswer(this.#handle, verdicts, count)
+      },
+      tell: (at) => {
+        this.#tell(at)
+      },
+      batchSeen: () => {
+        this.#events.batchSeen()
+      },
+    })
     this.#handle = kernelCall('start pump', () =>
       this.#addon.openPump(options, () => {
-        this.#receive()
+        this.#exchange.receive()
       }),
     )
   }
@@ -124,16 +132,16 @@ export class ConnectionPump implements Pump {
   }
 
   unlisten(listener: number): void {
-    if (!this.#isClosed) this.#addon.pumpUnlisten(this.#handle, listener)
+    if (!this.#exchange.isClosed) this.#addon.pumpUnlisten(this.#handle, listener)
   }
 
   connect(slot: number, target: PumpTarget): void {
-    putTarget(this.#verdicts, this.#nextVerdict(slot, PumpVerdict.connect), target)
-    if (!this.#isReceiving) this.#flush()
+    putTarget(this.#exchange.verdicts, this.#exchange.begin(slot, PumpVerdict.connect), target)
+    this.#exchange.end()
   }
 
   pick(listener: number, targets: readonly PumpTarget[]): void {
-    if (this.#isClosed) return
+    if (this.#exchange.isClosed) return
     const words = new Uint32Array(targets.length * PUMP_VERDICT_WORDS)
     for (const [i, target] of targets.entries()) {
       const at = i * PUMP_VERDICT_WORDS
@@ -144,70 +152,35 @@ export class ConnectionPump implements Pump {
   }
 
   unpick(listener: number): number {
-    return this.#isClosed ? 0 : this.#addon.pumpUnpick(this.#handle, listener)
+    return this.#exchange.isClosed ? 0 : this.#addon.pumpUnpick(this.#handle, listener)
   }
 
   wait(slot: number): void {
-    this.#nextVerdict(slot, PumpVerdict.wait)
-    if (!this.#isReceiving) this.#flush()
+    this.#exchange.begin(slot, PumpVerdict.wait)
+    this.#exchange.end()
   }
 
   reset(slot: number): void {
-    this.#nextVerdict(slot, PumpVerdict.reset)
-    if (!this.#isReceiving) this.#flush()
+    this.#exchange.begin(slot, PumpVerdict.reset)
+    this.#exchange.end()
   }
 
   setTimeouts(idleMs: number, halfClosedMs: number): void {
-    if (!this.#isClosed) this.#addon.pumpTimeouts(this.#handle, idleMs, halfClosedMs)
+    if (!this.#exchange.isClosed) this.#addon.pumpTimeouts(this.#handle, idleMs, halfClosedMs)
   }
 
   counters(): PumpCounters {
-    if (!this.#isClosed) this.#addon.pumpCounters(this.#handle, this.#counters)
-    return Object.fromEntries(
-      PUMP_COUNTERS.map((name, index) => [name, this.#counters[index] ?? 0]),
-    ) as PumpCounters
+    if (!this.#exchange.isClosed) this.#addon.pumpCounters(this.#handle, this.#counters)
+    return namedCounters(PUMP_COUNTERS, this.#counters)
   }
 
   close(): void {
-    this.#isClosed = true
+    this.#exchange.close()
     this.#addon.closePump(this.#handle)
   }
 
-  #nextVerdict(slot: number, verdict: number): number {
-    if (this.#verdictCount === BATCH) this.#flush()
-    const at = this.#verdictCount++ * PUMP_VERDICT_WORDS
-    this.#verdicts[at + PumpVerdictWord.slot] = slot
-    this.#verdicts[at + PumpVerdictWord.verdict] = verdict
-    return at
-  }
-
-  #flush(): void {
-    const count = this.#verdictCount
-    this.#verdictCount = 0
-    if (count > 0 && !this.#isClosed) this.#addon.pumpAnswer(this.#handle, this.#verdicts, count)
-  }
-
-  #receive(): void {
-    this.#isReceiving = true
-    try {
-      // Until none is left: only then is a new one told.
-      while (!this.#isClosed) {
-        const count = this.#addon.pumpReceive(this.#handle, this.#records)
-        for (let i = 0; i < count; i++) this.#tell(i * PUMP_RECORD_WORDS)
-        this.#flush()
-        if (count < BATCH) break
-      }
-      if (!this.#isClosed) {
-        this.#events.batchSeen()
-        this.#flush()
-      }
-    } finally {
-      this.#isReceiving = false
-    }
-  }
-
   #tell(at: number): void {
-    const words = this.#records
+    const words = this.#exchange.records
     const slot = words[at + PumpWord.slot] ?? 0
     const events = words[at + PumpWord.events] ?? 0
     if (events & PumpEvent.accepted) this.#tellAccepted(slot, at)
@@ -223,17 +196,13 @@ export class ConnectionPump implements Pump {
     if (events & PumpEvent.returned) this.#events.returned(slot)
     if (events & PumpEvent.closed) {
       const end = PUMP_ENDS[words[at + PumpWord.end] ?? 0] ?? 'closed'
-      const up = this.#bytes(at + PumpWord.bytesUp)
-      this.#events.closed(slot, end, up, this.#bytes(at + PumpWord.bytesDown))
+      const up = this.#exchange.bytesAt(at + PumpWord.bytesUp)
+      this.#events.closed(slot, end, up, this.#exchange.bytesAt(at + PumpWord.bytesDown))
     }
   }
 
-  #bytes(at: number): number {
-    return (this.#records[at] ?? 0) + (this.#records[at + 1] ?? 0) * 2 ** 32
-  }
-
   #tellAccepted(slot: number, at: number): void {
-    const words = this.#records
+    const words = this.#exchange.records
     const family = words[at + PumpWord.family] ?? 4
     const client = {
       address: formatAddressWords(words, at + PumpWord.client, family),

@@ -27,6 +27,7 @@ import {
   DatagramWord,
 } from './datagram-words.js'
 import { kernelCall } from './kernel-call.js'
+import { namedCounters, RelayExchange } from './relay-exchange.js'
 
 export interface DatagramTarget {
   readonly family: IpFamily
@@ -76,27 +77,31 @@ export interface DatagramRelay {
   close(): void
 }
 
-/** Records fetched, and verdicts kept, at once. */
-const BATCH = 256
-
 export class NativeDatagramRelay implements DatagramRelay {
   readonly #addon: NativeAddon
   readonly #handle: DatagramRelayHandle
   readonly #events: DatagramEvents
-  readonly #records = new Uint32Array(BATCH * DATAGRAM_RECORD_WORDS)
-  readonly #verdicts = new Uint32Array(BATCH * DATAGRAM_VERDICT_WORDS)
+  readonly #exchange: RelayExchange
   readonly #counters = new Float64Array(DATAGRAM_COUNTERS.length)
-  #verdictCount = 0
-  #isReceiving = false
-  #isClosed = false
 
   /** @throws SluiceError ERR_ADDON, KernelError */
   constructor(maxSessions: number, events: DatagramEvents) {
     this.#addon = loadAddon()
     this.#events = events
+    this.#exchange = new RelayExchange({
+      recordWords: DATAGRAM_RECORD_WORDS,
+      verdictWords: DATAGRAM_VERDICT_WORDS,
+      receive: (records) => this.#addon.relayReceive(this.#handle, records),
+      answer: (verdicts, count) => {
+        this.#addon.relayAnswer(this.#handle, verdicts, count)
+      },
+      tell: (at) => {
+        this.#tell(at)
+      },
+    })
     this.#handle = kernelCall('start datagram relay', () =>
       this.#addon.openDatagramRelay(maxSessions, () => {
-        this.#receive()
+        this.#exchange.receive()
       }),
     )
   }
@@ -108,75 +113,44 @@ export class NativeDatagramRelay implements DatagramRelay {
   }
 
   unlisten(listener: number): void {
-    if (!this.#isClosed) this.#addon.relayUnlisten(this.#handle, listener)
+    if (!this.#exchange.isClosed) this.#addon.relayUnlisten(this.#handle, listener)
   }
 
   connect(slot: number, { family, address, port, source, attempt }: DatagramTarget): void {
-    const at = this.#nextVerdict(slot, DatagramVerdict.connect)
-    const words = this.#verdicts
+    const at = this.#exchange.begin(slot, DatagramVerdict.connect)
+    const words = this.#exchange.verdicts
     words[at + DatagramVerdictWord.family] = family === 'IPv4' ? 4 : 6
     words.set(address, at + DatagramVerdictWord.address)
     words[at + DatagramVerdictWord.port] = port
     words[at + DatagramVerdictWord.attempt] = attempt
     words[at + DatagramVerdictWord.hasSource] = source === undefined ? 0 : 1
     if (source !== undefined) words.set(source, at + DatagramVerdictWord.source)
-    if (!this.#isReceiving) this.#flush()
+    this.#exchange.end()
   }
 
   stop(slot: number): void {
-    this.#nextVerdict(slot, DatagramVerdict.stop)
-    if (!this.#isReceiving) this.#flush()
+    this.#exchange.begin(slot, DatagramVerdict.stop)
+    this.#exchange.end()
   }
 
   setTimeouts(timeouts: DatagramTimeoutsArg): void {
-    if (!this.#isClosed) this.#addon.relayTimeouts(this.#handle, timeouts)
+    if (!this.#exchange.isClosed) this.#addon.relayTimeouts(this.#handle, timeouts)
   }
 
   counters(): DatagramCounters {
-    if (!this.#isClosed) this.#addon.relayCounters(this.#handle, this.#counters)
-    return Object.fromEntries(
-      DATAGRAM_COUNTERS.map((name, index) => [name, this.#counters[index] ?? 0]),
-    ) as DatagramCounters
+    if (!this.#exchange.isClosed) this.#addon.relayCounters(this.#handle, this.#counters)
+    return namedCounters(DATAGRAM_COUNTERS, this.#counters)
   }
 
   close(): void {
     // What has been counted is known afterwards, too.
-    if (!this.#isClosed) this.#addon.relayCounters(this.#handle, this.#counters)
-    this.#isClosed = true
+    if (!this.#exchange.isClosed) this.#addon.relayCounters(this.#handle, this.#counters)
+    this.#exchange.close()
     this.#addon.closeDatagramRelay(this.#handle)
   }
 
-  #nextVerdict(slot: number, verdict: number): number {
-    if (this.#verdictCount === BATCH) this.#flush()
-    const at = this.#verdictCount++ * DATAGRAM_VERDICT_WORDS
-    this.#verdicts[at + DatagramVerdictWord.slot] = slot
-    this.#verdicts[at + DatagramVerdictWord.verdict] = verdict
-    return at
-  }
-
-  #flush(): void {
-    const count = this.#verdictCount
-    this.#verdictCount = 0
-    if (count > 0 && !this.#isClosed) this.#addon.relayAnswer(this.#handle, this.#verdicts, count)
-  }
-
-  #receive(): void {
-    this.#isReceiving = true
-    try {
-      // Until none is left: only then is a new one told.
-      while (!this.#isClosed) {
-        const count = this.#addon.relayReceive(this.#handle, this.#records)
-        for (let i = 0; i < count; i++) this.#tell(i * DATAGRAM_RECORD_WORDS)
-        this.#flush()
-        if (count < BATCH) break
-      }
-    } finally {
-      this.#isReceiving = false
-    }
-  }
-
   #tell(at: number): void {
-    const words = this.#records
+    const words = this.#exchange.records
     const slot = words[at + DatagramWord.slot] ?? 0
     const events = words[at + DatagramWord.events] ?? 0
     const attempt = words[at + DatagramWord.attempt] ?? 0
@@ -194,7 +168,7 @@ export class NativeDatagramRelay implements DatagramRelay {
   }
 
   #tellCreated(slot: number, at: number): void {
-    const words = this.#records
+    const words = this.#exchange.records
     const client = {
       address: formatAddressWords(
         words,
@@ -207,23 +181,19 @@ export class NativeDatagramRelay implements DatagramRelay {
   }
 
   #tellAnswered(slot: number, attempt: number, at: number): void {
-    const micros = this.#records[at + DatagramWord.latencyMicros] ?? 0
+    const micros = this.#exchange.records[at + DatagramWord.latencyMicros] ?? 0
     this.#events.answered(slot, attempt, micros === 0 ? undefined : (micros - 1) / 1000)
   }
 
   #endAt(at: number): DatagramEnd {
-    const words = this.#records
+    const words = this.#exchange.records
     const errno = words[at + DatagramWord.errno] ?? 0
     return {
       reason: DATAGRAM_ENDS[words[at + DatagramWord.end] ?? 0] ?? 'ended',
       errnoName: errno === 0 ? undefined : getSystemErrorName(-errno),
       hasReply: words[at + DatagramWord.hasReply] !== 0,
-      bytesToEndpoint: this.#bytes(at + DatagramWord.bytesUp),
-      bytesToClient: this.#bytes(at + DatagramWord.bytesDown),
+      bytesToEndpoint: this.#exchange.bytesAt(at + DatagramWord.bytesUp),
+      bytesToClient: this.#exchange.bytesAt(at + DatagramWord.bytesDown),
     }
-  }
-
-  #bytes(at: number): number {
-    return (this.#records[at] ?? 0) + (this.#records[at + 1] ?? 0) * 2 ** 32
   }
 }
