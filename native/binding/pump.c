@@ -1,66 +1,23 @@
 #include "pump.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 #include "../core/pump.h"
-#include "value.h"
+#include "thread.h"
 
-/*
- * What JavaScript holds. The thread calls through `wake`; an environment that ends (a worker, the
- * process) stops the thread by its cleanup hook, whoever holds what.
- */
-struct handle {
-  struct ks_pump *pump; /* NULL once it is closed */
-  napi_threadsafe_function wake;
+static void close_thread(void *thread) {
+  ks_pump_close(thread);
+}
+
+static const struct ks_thread_kind PUMP = {
+    .tag = {0x6b75626573c10002u, 0x70756d70746370u},
+    .name = "pump",
+    .stranger = "not a pump",
+    .closed = "the pump is closed",
+    .close = close_thread,
 };
 
-static const napi_type_tag PUMP_TAG = {0x6b75626573c10002u, 0x70756d70746370u};
-
-/* By the pump's thread. A full queue of calls would mean that one is under way already. */
-static void on_events(void *user) {
-  struct handle *handle = user;
-  napi_call_threadsafe_function(handle->wake, NULL, napi_tsfn_nonblocking);
-}
-
-static void stop(struct handle *handle) {
-  if (handle->pump == NULL)
-    return;
-  ks_pump_close(handle->pump);
-  handle->pump = NULL;
-  napi_release_threadsafe_function(handle->wake, napi_tsfn_abort);
-}
-
-static void stop_at_exit(void *data) {
-  stop(data);
-}
-
-static void finalize(napi_env env, void *data, void *hint) {
-  struct handle *handle = data;
-  (void)hint;
-  napi_remove_env_cleanup_hook(env, stop_at_exit, handle);
-  stop(handle);
-  free(handle);
-}
-
-static bool read_handle(napi_env env, napi_value value, struct handle **handle) {
-  bool is_pump = false;
-  void *data = NULL;
-  if (napi_check_object_type_tag(env, value, &PUMP_TAG, &is_pump) != napi_ok || !is_pump ||
-      napi_get_value_external(env, value, &data) != napi_ok)
-    return ks_throw_argument(env, "not a pump");
-  *handle = data;
-  return true;
-}
-
 static bool read_pump(napi_env env, napi_value value, struct ks_pump **pump) {
-  struct handle *handle;
-  if (!read_handle(env, value, &handle))
-    return false;
-  if (handle->pump == NULL)
-    return ks_throw_argument(env, "the pump is closed");
-  *pump = handle->pump;
-  return true;
+  *pump = ks_read_thread(env, value, &PUMP);
+  return *pump != NULL;
 }
 
 static bool read_options(napi_env env, napi_value object, struct ks_pump_options *options) {
@@ -71,56 +28,26 @@ static bool read_options(napi_env env, napi_value object, struct ks_pump_options
          ks_read_uint32_property(env, object, "maxWaiting", &options->max_waiting);
 }
 
-static napi_status create_wake(napi_env env, napi_value callback, napi_threadsafe_function *wake) {
-  napi_value name;
-  napi_status status = napi_create_string_utf8(env, "pump", NAPI_AUTO_LENGTH, &name);
-  /* One call in the queue is enough: it has everything fetched. */
-  return status != napi_ok ? status
-                           : napi_create_threadsafe_function(env, callback, NULL, name, 1, 1, NULL,
-                                                             NULL, NULL, NULL, wake);
-}
-
 /* openPump(options, onEvents) - starts the thread. */
 static napi_value open_pump(napi_env env, napi_callback_info info) {
-  napi_value arguments[2], result = NULL;
+  napi_value arguments[2];
+  struct ks_pump *pump = NULL;
   struct ks_pump_options options;
   const char *step = "";
   if (!ks_read_arguments(env, info, 2, arguments) || !read_options(env, arguments[0], &options))
     return NULL;
-  struct handle *handle = calloc(1, sizeof(*handle));
-  if (handle == NULL) {
-    ks_throw_errno(env, -ENOMEM, "malloc");
+  struct ks_thread_handle *handle = ks_thread_prepare(env, &PUMP, arguments[1]);
+  if (handle == NULL)
     return NULL;
-  }
-  if (create_wake(env, arguments[1], &handle->wake) != napi_ok) {
-    free(handle);
-    ks_throw_argument(env, "onEvents must be a function");
-    return NULL;
-  }
-  options.on_events = on_events;
+  options.on_events = ks_thread_wake;
   options.user = handle;
-  int error = ks_pump_open(&options, &handle->pump, &step);
-  if (error) {
-    napi_release_threadsafe_function(handle->wake, napi_tsfn_abort);
-    free(handle);
-    ks_throw_errno(env, error, step);
-    return NULL;
-  }
-  napi_add_env_cleanup_hook(env, stop_at_exit, handle);
-  if (napi_create_external(env, handle, finalize, NULL, &result) != napi_ok) {
-    finalize(env, handle, NULL);
-    return NULL;
-  }
-  return napi_type_tag_object(env, result, &PUMP_TAG) == napi_ok ? result : NULL;
+  int error = ks_pump_open(&options, &pump, &step);
+  return ks_thread_opened(env, handle, pump, error, step);
 }
 
 /* closePump(pump) - stops the thread, resets what is open; twice is fine. */
 static napi_value close_pump(napi_env env, napi_callback_info info) {
-  napi_value argument;
-  struct handle *handle;
-  if (ks_read_arguments(env, info, 1, &argument) && read_handle(env, argument, &handle))
-    stop(handle);
-  return NULL;
+  return ks_thread_close(env, info, &PUMP);
 }
 
 /* pumpListen(pump, fd, { family, backlog, redirected }): number - the listener. */
@@ -174,18 +101,10 @@ static napi_value pump_unlisten(napi_env env, napi_callback_info info) {
 static napi_value pump_receive(napi_env env, napi_callback_info info) {
   napi_value arguments[2], result = NULL;
   struct ks_pump *pump = NULL;
-  napi_typedarray_type type = napi_int8_array;
-  size_t length = 0;
-  void *records = NULL;
-  if (!ks_read_arguments(env, info, 2, arguments) || !read_pump(env, arguments[0], &pump))
+  uint32_t *records, capacity;
+  if (!ks_read_arguments(env, info, 2, arguments) || !read_pump(env, arguments[0], &pump) ||
+      !ks_read_records(env, arguments[1], KS_PUMP_RECORD_WORDS, &records, &capacity))
     return NULL;
-  if (napi_get_typedarray_info(env, arguments[1], &type, &length, &records, NULL, NULL) !=
-          napi_ok ||
-      type != napi_uint32_array || length > UINT32_MAX) {
-    ks_throw_argument(env, "records must be a Uint32Array");
-    return NULL;
-  }
-  const uint32_t capacity = (uint32_t)(length / KS_PUMP_RECORD_WORDS);
   napi_create_uint32(env, ks_pump_receive(pump, records, capacity), &result);
   return result;
 }
@@ -194,17 +113,11 @@ static napi_value pump_receive(napi_env env, napi_callback_info info) {
 static napi_value pump_answer(napi_env env, napi_callback_info info) {
   napi_value arguments[3];
   struct ks_pump *pump = NULL;
-  void *verdicts = NULL;
-  uint32_t count = 0;
+  const uint32_t *verdicts;
+  uint32_t count;
   const char *step = "";
-  if (!ks_read_arguments(env, info, 3, arguments) || !read_pump(env, arguments[0], &pump))
-    return NULL;
-  if (napi_get_value_uint32(env, arguments[2], &count) != napi_ok) {
-    ks_throw_argument(env, "count must be a number");
-    return NULL;
-  }
-  if (!ks_read_array(env, arguments[1], napi_uint32_array, (size_t)count * KS_PUMP_VERDICT_WORDS,
-                     &verdicts))
+  if (!ks_read_arguments(env, info, 3, arguments) || !read_pump(env, arguments[0], &pump) ||
+      !ks_read_verdicts(env, arguments[1], arguments[2], KS_PUMP_VERDICT_WORDS, &verdicts, &count))
     return NULL;
   int error = ks_pump_answer(pump, verdicts, count, &step);
   if (error)
@@ -216,18 +129,16 @@ static napi_value pump_answer(napi_env env, napi_callback_info info) {
 static napi_value pump_pick(napi_env env, napi_callback_info info) {
   napi_value arguments[4];
   struct ks_pump *pump = NULL;
-  void *verdicts = NULL;
+  const uint32_t *verdicts;
   uint32_t listener, count;
   const char *step = "";
   if (!ks_read_arguments(env, info, 4, arguments) || !read_pump(env, arguments[0], &pump))
     return NULL;
-  if (napi_get_value_uint32(env, arguments[1], &listener) != napi_ok ||
-      napi_get_value_uint32(env, arguments[3], &count) != napi_ok) {
-    ks_throw_argument(env, "listener and count must be numbers");
+  if (napi_get_value_uint32(env, arguments[1], &listener) != napi_ok) {
+    ks_throw_argument(env, "listener must be a number");
     return NULL;
   }
-  if (!ks_read_array(env, arguments[2], napi_uint32_array, (size_t)count * KS_PUMP_VERDICT_WORDS,
-                     &verdicts))
+  if (!ks_read_verdicts(env, arguments[2], arguments[3], KS_PUMP_VERDICT_WORDS, &verdicts, &count))
     return NULL;
   int error = ks_pump_pick(pump, listener, verdicts, count, &step);
   if (error)
@@ -268,14 +179,11 @@ static napi_value pump_timeouts(napi_env env, napi_callback_info info) {
 static napi_value pump_counters(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
   struct ks_pump *pump = NULL;
-  void *data = NULL;
   uint64_t counters[KS_PUMP_COUNTERS];
-  if (!ks_read_arguments(env, info, 2, arguments) || !read_pump(env, arguments[0], &pump) ||
-      !ks_read_array(env, arguments[1], napi_float64_array, KS_PUMP_COUNTERS, &data))
+  if (!ks_read_arguments(env, info, 2, arguments) || !read_pump(env, arguments[0], &pump))
     return NULL;
   ks_pump_count(pump, counters);
-  for (int i = 0; i < KS_PUMP_COUNTERS; i++)
-    ((double *)data)[i] = (double)counters[i];
+  ks_write_counters(env, arguments[1], counters, KS_PUMP_COUNTERS);
   return NULL;
 }
 

@@ -3,7 +3,6 @@
 #include "pump.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "pump-state.h"
+#include "thread.h"
 #include "wait.h"
 
 enum { EVENTS = 256 };
@@ -158,18 +158,6 @@ static void *run(void *argument) {
   return NULL;
 }
 
-/* Signals are the process's own business. */
-static int start_thread(struct ks_pump *pump) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&pump->thread, NULL, run, pump);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (!error)
-    pthread_setname_np(pump->thread, "pump");
-  return -error;
-}
-
 static void free_pump(struct ks_pump *pump) {
   for (uint32_t i = 0; i < pump->slots / KS_PUMP_CHUNK; i++)
     free(pump->chunks[i]);
@@ -186,19 +174,6 @@ static void free_pump(struct ks_pump *pump) {
   free(pump->chunks);
   free(pump->buffer);
   free(pump);
-}
-
-static int open_descriptors(struct ks_pump *pump, const char **step) {
-  pump->event_fd = ks_event_open(step);
-  if (pump->event_fd < 0)
-    return pump->event_fd;
-  struct epoll_event event = {.events = EPOLLIN, .data.u64 = KS_PUMP_KEY_EVENT};
-  *step = "epoll_create";
-  pump->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  if (pump->epoll_fd < 0)
-    return -errno;
-  *step = "epoll_ctl";
-  return epoll_ctl(pump->epoll_fd, EPOLL_CTL_ADD, pump->event_fd, &event) < 0 ? -errno : 0;
 }
 
 int ks_pump_open(const struct ks_pump_options *options, struct ks_pump **result,
@@ -223,11 +198,11 @@ int ks_pump_open(const struct ks_pump_options *options, struct ks_pump **result,
   ks_pump_set_timeouts(pump, INT32_MAX, INT32_MAX);
   pump->chunks = calloc(chunks, sizeof(struct ks_connection *));
   pump->buffer = malloc(KS_PUMP_COPY_BYTES);
-  int error = pump->chunks == NULL || pump->buffer == NULL ? -ENOMEM : open_descriptors(pump, step);
-  if (!error) {
-    *step = "pthread_create";
-    error = start_thread(pump);
-  }
+  int error = pump->chunks == NULL || pump->buffer == NULL ? -ENOMEM : 0;
+  if (!error)
+    error = ks_thread_descriptors(KS_PUMP_KEY_EVENT, &pump->epoll_fd, &pump->event_fd, step);
+  if (!error)
+    error = ks_thread_start(&pump->thread, run, pump, "pump", step);
   if (error) {
     free_pump(pump);
     return error;

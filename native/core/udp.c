@@ -3,7 +3,6 @@
 #include "udp.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "udp-state.h"
+#include "thread.h"
 #include "wait.h"
 
 enum { EVENTS = 256, FIRST_BUCKETS = 1024 };
@@ -102,18 +102,6 @@ static void *run(void *argument) {
   return NULL;
 }
 
-/* Signals are the process's own business. */
-static int start_thread(struct ks_udp *udp) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&udp->thread, NULL, run, udp);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (!error)
-    pthread_setname_np(udp->thread, "udp");
-  return -error;
-}
-
 static void free_udp(struct ks_udp *udp) {
   for (uint32_t i = 0; udp->chunks != NULL && i < udp->slots / KS_UDP_CHUNK; i++)
     free(udp->chunks[i]);
@@ -130,19 +118,6 @@ static void free_udp(struct ks_udp *udp) {
   free(udp->chunks);
   free(udp->buckets);
   free(udp);
-}
-
-static int open_descriptors(struct ks_udp *udp, const char **step) {
-  udp->event_fd = ks_event_open(step);
-  if (udp->event_fd < 0)
-    return udp->event_fd;
-  struct epoll_event event = {.events = EPOLLIN, .data.u64 = KS_UDP_KEY_EVENT};
-  *step = "epoll_create";
-  udp->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  if (udp->epoll_fd < 0)
-    return -errno;
-  *step = "epoll_ctl";
-  return epoll_ctl(udp->epoll_fd, EPOLL_CTL_ADD, udp->event_fd, &event) < 0 ? -errno : 0;
 }
 
 /* What is large takes no memory before it is used. */
@@ -180,11 +155,9 @@ int ks_udp_open(const struct ks_udp_options *options, struct ks_udp **result, co
   atomic_store(&udp->stream_ms, INT32_MAX);
   int error = open_tables(udp, step);
   if (!error)
-    error = open_descriptors(udp, step);
-  if (!error) {
-    *step = "pthread_create";
-    error = start_thread(udp);
-  }
+    error = ks_thread_descriptors(KS_UDP_KEY_EVENT, &udp->epoll_fd, &udp->event_fd, step);
+  if (!error)
+    error = ks_thread_start(&udp->thread, run, udp, "udp", step);
   if (error) {
     free_udp(udp);
     return error;
