@@ -2,6 +2,7 @@
  * What every proxy mode is given to start with, and what it gives to the one that runs it. Each mode
  * has a `start.ts` that puts it together; the table of modes is src/cli/run-mode.ts.
  */
+import type { PumpCounts } from '../observe/traffic.js'
 import type { RunConfig } from '../config/run-config.js'
 import type { RunCommand } from '../kernel/command.js'
 import type { LocalAddress } from '../kernel/local-address.js'
@@ -11,7 +12,6 @@ import type { Protocol, ServicePort } from '../model/service-port.js'
 import type { Snapshot } from '../model/snapshot.js'
 import type { StatusInputs } from '../observe/build-status.js'
 import type { RuleMetrics } from '../observe/rule-metrics.js'
-import type { PumpCounts } from '../observe/sluice-metrics.js'
 import type { BalancerPlugin } from '../policy/balancer/plugin.js'
 import type { Foreseen, NewConnection } from '../policy/endpoint-picker.js'
 import type { Datapath } from './datapath.js'

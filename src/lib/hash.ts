@@ -35,3 +35,16 @@ export function hashCodesBits(codes: Uint8Array, length: number, seed: number): 
   for (let i = 0; i < length; i++) hash = Math.imul(hash ^ (codes[i] ?? 0), FNV_PRIME)
   return mixBits(hash)
 }
+
+/** The bits of a key of `width` 32-bit words: the mixing steps of MurmurHash3 (x86, 32 bit), a word at a time. */
+export function hashWordsBits(words: Uint32Array, at: number, width: number): number {
+  let hash = width
+  for (let i = 0; i < width; i++) {
+    let word = Math.imul(words[at + i] ?? 0, 0xcc9e2d51)
+    word = (word << 15) | (word >>> 17)
+    hash ^= Math.imul(word, 0x1b873593)
+    hash = (hash << 13) | (hash >>> 19)
+    hash = (Math.imul(hash, 5) + 0xe6546b64) | 0
+  }
+  return mixBits(hash)
+}

@@ -10,7 +10,7 @@ import type { ServicePortState, Snapshot } from '../model/snapshot.js'
 import type { HealthTotals } from '../policy/health/health-monitor.js'
 import { METRIC_TABLE, type MetricName } from './metric-table.js'
 import type { AutoStatus, SteeringStatus } from './status.js'
-import type { DatagramCounts, Traffic } from './traffic.js'
+import type { DatagramCounts, PumpCounts, Traffic } from './traffic.js'
 
 export interface SluiceMetricInputs {
   readonly version: string
@@ -48,19 +48,6 @@ export interface WatchCounts {
   /** Of the failures, those after which everything is listed anew, and those of status 429. */
   readonly expired: number
   readonly throttled: number
-}
-
-/** What the native thread that relays TCP has counted. */
-export interface PumpCounts {
-  /** Moved inside the kernel. */
-  readonly bytesSpliced: number
-  readonly bytesCopied: number
-  /** That exist. */
-  readonly pipes: number
-  /** Times that it woke the main thread. */
-  readonly handOvers: number
-  /** Connections that had their endpoint ahead. */
-  readonly picksUsed: number
 }
 
 type Labels = Readonly<Record<string, string | number>>

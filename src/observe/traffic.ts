@@ -53,6 +53,19 @@ export interface DatagramCounts {
   readonly dropped: Readonly<Record<string, number>>
 }
 
+/** What the native thread that relays TCP has counted. */
+export interface PumpCounts {
+  /** Moved inside the kernel. */
+  readonly bytesSpliced: number
+  readonly bytesCopied: number
+  /** That exist. */
+  readonly pipes: number
+  /** Times that it woke the main thread. */
+  readonly handOvers: number
+  /** Connections that had their endpoint ahead. */
+  readonly picksUsed: number
+}
+
 export interface TrafficTotals {
   activeConnections: number
   totalConnections: number

@@ -8,6 +8,8 @@
  * At most half full: it doubles before. Deleting shifts what follows back, so there are no
  * tombstones and a look-up never gets longer with age.
  */
+import { hashWordsBits } from '../lib/hash.js'
+
 const FREE = -1
 const MIN_CAPACITY = 16
 
@@ -60,7 +62,7 @@ export class WordMap {
     for (;;) {
       place = (place + 1) & this.#mask
       if (this.#values[place] === FREE) break
-      const home = this.#hash(this.#keys, place * this.#width) & this.#mask
+      const home = this.#home(this.#keys, place * this.#width)
       // Moves back unless that would put it before its own home.
       if (((place - home) & this.#mask) < ((place - hole) & this.#mask)) continue
       this.#copy(place, hole)
@@ -74,7 +76,7 @@ export class WordMap {
   }
 
   #find(words: Uint32Array, at: number): number {
-    let place = this.#hash(words, at) & this.#mask
+    let place = this.#home(words, at)
     while (this.#values[place] !== FREE && !this.#equals(place, words, at)) {
       place = (place + 1) & this.#mask
     }
@@ -88,19 +90,8 @@ export class WordMap {
     return true
   }
 
-  /** The mixing steps of MurmurHash3 (x86, 32 bit), a word at a time. Signed: no number on the heap. */
-  #hash(words: Uint32Array, at: number): number {
-    let hash = this.#width
-    for (let i = 0; i < this.#width; i++) {
-      let word = Math.imul(words[at + i] ?? 0, 0xcc9e2d51)
-      word = (word << 15) | (word >>> 17)
-      hash ^= Math.imul(word, 0x1b873593)
-      hash = (hash << 13) | (hash >>> 19)
-      hash = (Math.imul(hash, 5) + 0xe6546b64) | 0
-    }
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-    return hash ^ (hash >>> 16)
+  #home(words: Uint32Array, at: number): number {
+    return hashWordsBits(words, at, this.#width) & this.#mask
   }
 
   #copy(from: number, to: number): void {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { hashText, mixHash } from '../../src/lib/hash.js'
+import { hashText, hashWordsBits, mixHash } from '../../src/lib/hash.js'
 import { isPrime, primeFrom } from '../../src/lib/prime.js'
 
 t.test('the same on every machine: values that must never change', async (t) => {
@@ -14,6 +14,15 @@ t.test('hashes fill their range evenly', async (t) => {
   const counts = new Array<number>(16).fill(0)
   for (let i = 0; i < 16_000; i++) counts[hashText(`10.0.${i >> 8}.${i & 255}`) >>> 28]!++
   t.ok(Math.min(...counts) > 850 && Math.max(...counts) < 1150, counts.join())
+})
+
+t.test('a key of words: where it stands does not matter, each of its words does', async (t) => {
+  const words = Uint32Array.of(1, 2, 3, 0xffffffff, 1, 2, 3)
+  const whole = hashWordsBits(words, 0, 3)
+  t.equal(hashWordsBits(words, 4, 3), whole)
+  t.not(hashWordsBits(words, 0, 2), whole)
+  t.not(hashWordsBits(words, 1, 3), whole)
+  t.equal(whole | 0, whole, 'signed')
 })
 
 t.test('primes', async (t) => {

@@ -9,10 +9,9 @@
  *   #keys      place           -> its key
  *
  * Two places may have the same key; then the one that was put in last is found.
- *
- * Hashes are signed 32-bit integers all the way: V8 keeps those in a register where it would put an
- * unsigned one on the heap.
  */
+import { hashWordsBits } from '../../lib/hash.js'
+
 const NONE = -1
 
 export class FlowIndex {
@@ -86,18 +85,7 @@ export class FlowIndex {
     return true
   }
 
-  /** The mixing steps of MurmurHash3 (x86, 32 bit), a word at a time. */
   #bucket(key: Uint32Array): number {
-    let hash = this.#width
-    for (let i = 0; i < this.#width; i++) {
-      let word = Math.imul(key[i] ?? 0, 0xcc9e2d51)
-      word = (word << 15) | (word >>> 17)
-      hash ^= Math.imul(word, 0x1b873593)
-      hash = (hash << 13) | (hash >>> 19)
-      hash = (Math.imul(hash, 5) + 0xe6546b64) | 0
-    }
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-    return (hash ^ (hash >>> 16)) & this.#mask
+    return hashWordsBits(key, 0, this.#width) & this.#mask
   }
 }

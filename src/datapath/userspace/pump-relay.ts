@@ -2,10 +2,10 @@
  * Relays TCP connections by the native pump: it accepts, connects and moves the bytes; what is
  * decided here is whether a client is served, by which endpoint, and by which one next.
  */
+import type { PumpCounts } from '../../observe/traffic.js'
 import type { Pump, PumpEnd, PumpEvents, PumpTarget } from '../../kernel/connection-pump.js'
 import { familyOf, type IpFamily } from '../../lib/ip-address.js'
 import type { Endpoint } from '../../model/endpoint.js'
-import type { PumpCounts } from '../../observe/sluice-metrics.js'
 import { addressWords } from '../../packet/address-words.js'
 import type { NewConnection } from '../../policy/endpoint-picker.js'
 import { MAX_RELAYED, type RelayedClient, type RelayedConnection } from '../running-mode.js'

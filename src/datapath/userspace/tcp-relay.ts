@@ -8,8 +8,7 @@
  */
 import { formatAddress, type IpFamily } from '../../lib/ip-address.js'
 import type { ConnectionLog, ConnectionRecord } from '../../observe/connection-log.js'
-import type { PumpCounts } from '../../observe/sluice-metrics.js'
-import type { Traffic } from '../../observe/traffic.js'
+import type { PumpCounts, Traffic } from '../../observe/traffic.js'
 import type { NewConnection } from '../../policy/endpoint-picker.js'
 import type { RelayedClient, RelayedConnection } from '../running-mode.js'
 import type { ClientSource } from './client-source.js'
