@@ -10,60 +10,40 @@ import {
 } from '../../src/kernel/connection-pump.js'
 import { boundPort, openSocket } from '../../src/kernel/socket.js'
 import { addressWords } from '../../src/packet/address-words.js'
+import { EventRecorder } from '../fixtures/event-recorder.js'
 
 const OPTIONS = { splice: true, maxPipes: 8, maxConnections: 1000, maxWaiting: 100 }
 
-/** Writes down what happens; `next` is the first event of that name that was not taken yet. */
-class Recorder implements PumpEvents {
-  readonly #seen: { readonly name: string; readonly args: readonly unknown[] }[] = []
-  #wake: (() => void) | undefined
-
+class Recorder extends EventRecorder implements PumpEvents {
   accepted(...args: unknown[]): void {
-    this.#record('accepted', args)
+    this.record('accepted', args)
   }
   acceptedPicked(...args: unknown[]): void {
-    this.#record('acceptedPicked', args)
+    this.record('acceptedPicked', args)
   }
   connected(...args: unknown[]): void {
-    this.#record('connected', args)
+    this.record('connected', args)
   }
   failed(...args: unknown[]): void {
-    this.#record('failed', args)
+    this.record('failed', args)
   }
   returned(...args: unknown[]): void {
-    this.#record('returned', args)
+    this.record('returned', args)
   }
   silent(...args: unknown[]): void {
-    this.#record('silent', args)
+    this.record('silent', args)
   }
   spoke(...args: unknown[]): void {
-    this.#record('spoke', args)
+    this.record('spoke', args)
   }
   mute(...args: unknown[]): void {
-    this.#record('mute', args)
+    this.record('mute', args)
   }
   closed(...args: unknown[]): void {
-    this.#record('closed', args)
+    this.record('closed', args)
   }
   batchSeen(): void {
     // Not of interest here.
-  }
-
-  async next(name: string): Promise<readonly unknown[]> {
-    for (;;) {
-      const event = this.#seen.shift()
-      if (event === undefined) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve
-        })
-      } else if (event.name === name) return event.args
-      else throw new Error(`${event.name} came, not ${name}`)
-    }
-  }
-
-  #record(name: string, args: readonly unknown[]): void {
-    this.#seen.push({ name, args })
-    this.#wake?.()
   }
 }
 

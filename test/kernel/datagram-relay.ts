@@ -11,49 +11,29 @@ import {
 } from '../../src/kernel/datagram-relay.js'
 import { boundPort, openSocket } from '../../src/kernel/socket.js'
 import { addressWords } from '../../src/packet/address-words.js'
+import { EventRecorder } from '../fixtures/event-recorder.js'
 
 const BUFFER_BYTES = 1 << 20
 const LONG_MS = 60_000
 
-/** Writes down what happens; `next` is the first event of that name that was not taken yet. */
-class Recorder implements DatagramEvents {
-  readonly #seen: { readonly name: string; readonly args: readonly unknown[] }[] = []
-  #wake: (() => void) | undefined
-
+class Recorder extends EventRecorder implements DatagramEvents {
   created(...args: unknown[]): void {
-    this.#record('created', args)
+    this.record('created', args)
   }
   connected(...args: unknown[]): void {
-    this.#record('connected', args)
+    this.record('connected', args)
   }
   answered(...args: unknown[]): void {
-    this.#record('answered', args)
+    this.record('answered', args)
   }
   refused(...args: unknown[]): void {
-    this.#record('refused', args)
+    this.record('refused', args)
   }
   silent(...args: unknown[]): void {
-    this.#record('silent', args)
+    this.record('silent', args)
   }
   closed(...args: unknown[]): void {
-    this.#record('closed', args)
-  }
-
-  async next(name: string): Promise<readonly unknown[]> {
-    for (;;) {
-      const event = this.#seen.shift()
-      if (event === undefined) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve
-        })
-      } else if (event.name === name) return event.args
-      else throw new Error(`${event.name} came, not ${name}`)
-    }
-  }
-
-  #record(name: string, args: readonly unknown[]): void {
-    this.#seen.push({ name, args })
-    this.#wake?.()
+    this.record('closed', args)
   }
 }
 
